@@ -1,0 +1,52 @@
+#pragma once
+// Who a device is: its keys and certificate, as kept in its home; and certificates and signed messages in general.
+
+#include "base/ids.h"
+#include "crypto/phrase.h"
+#include "crypto/signature.h"
+#include "env/random.h"
+#include "wire/message.h"
+
+namespace cairn::wire {
+class Signed;
+}
+
+namespace cairn::peer {
+
+// domain: one of the constants in peer/domains.h
+Bytes sign_message(const crypto::PrivateKey& key, std::string_view domain, ByteView body);  // a wire.Signed
+Status check_signed(const wire::Signed& message, std::string_view domain);
+
+// The keys of a member, all from the account secret A.
+struct MemberKeys {
+  crypto::AccountSecret secret;
+  crypto::PrivateKey member;  // HKDF(A, "cairn/v1/member")
+  crypto::Key key_slot;       // HKDF(A, "cairn/v1/key-slot"): wraps volume keys
+  crypto::Key account;        // HKDF(A, "cairn/v1/account"): seals the account record
+  MemberId id() const;
+  static MemberKeys derive(const crypto::AccountSecret& secret);
+};
+
+// A checked DeviceCertificate.
+struct Certificate {
+  PoolId pool;
+  NodeId node;
+  MemberId member;
+  Bytes device_key, member_key;
+  std::string node_name;
+  Bytes encoded;  // wire.Signed
+  static Result<Certificate> parse(ByteView signed_message);
+  static Certificate issue(const MemberKeys& member, const PoolId& pool, ByteView device_key, std::string node_name,
+                           WallTime created);
+};
+
+// This device in this pool.
+struct Identity {
+  PoolId pool;
+  NodeId node;
+  crypto::PrivateKey device;
+  MemberKeys member;
+  Certificate certificate;
+};
+
+}  // namespace cairn::peer

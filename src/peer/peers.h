@@ -1,0 +1,110 @@
+#pragma once
+// Sessions with other nodes and requests over them: one object per process, on the strand.
+
+#include <functional>
+
+#include "env/world.h"
+#include "peer/failure_detector.h"
+#include "peer/membership.h"
+#include "wire/frame.h"
+
+namespace cairn::peer {
+
+struct Request {
+  NodeId from;
+  MemberId member;  // zero for a joiner
+  Certificate const* certificate = nullptr;  // of `from`; null for a joiner. Valid while the handler runs
+  wire::Method method{};
+  Bytes body;
+  Buffer payload;
+  Time deadline;
+};
+struct Reply {
+  Bytes body;
+  Buffer payload;
+};
+// Runs as a task of the session; it is destroyed when the session ends or the requester cancels.
+using Handler = std::function<env::Task<Result<Reply>>(Request)>;
+
+enum class Access {
+  members,     // any node whose certificate the member log admits
+  own_device,  // this node's own device only: another process of the same home
+  strangers,   // also who is not in the log: JOIN
+};
+
+struct PeersOptions {
+  bool serve = false;              // accept requests on sessions (cairnd)
+  uint32_t max_sessions_per_node = 8;
+  uint64_t max_bytes_in_flight = 64 * kMiB;  // of requests, per peer
+  Duration connect_timeout = std::chrono::seconds(5);
+  Duration gossip_period = std::chrono::seconds(1);
+};
+
+// Work counters, for tests and benchmarks.
+struct Traffic {
+  uint64_t bytes_sent = 0, bytes_received = 0;  // of frames
+  uint64_t requests_sent = 0, requests_served = 0;
+};
+
+class Peers {
+ public:
+  Peers(env::World world, Identity identity, Membership membership, PeersOptions options);
+  ~Peers();
+
+  const Identity& identity() const;
+  Membership& membership();
+
+  // Before start().
+  void serve(wire::Method method, Access access, Handler handler);
+  // Listens; the address with the real port.
+  Result<env::Address> listen(const env::Address& address);
+  // Takes part in gossip: with known nodes, and first with these addresses.
+  void start(std::vector<env::Address> bootstrap);
+  // Stops all, in order; afterwards the object may be destroyed.
+  env::Task<void> stop();
+
+  // One request. The session is made when there is none and kept; answers come in any order. Destroying the task
+  // cancels the request at the other end. Errors: unreachable, timeout, closed, denied, overloaded, or what the
+  // handler answered.
+  env::Task<Result<Reply>> call(NodeId to, wire::Method method, Bytes body, Buffer payload, Duration timeout);
+  // To an address whose NodeID is not known yet (bootstrap): makes the session and tells who answers.
+  env::Task<Result<NodeId>> dial(env::Address address, Duration timeout);
+
+  // What this node says of itself; signs and spreads it with the next gossip.
+  void set_own_record(const NodeInfo& info);
+  // alive or suspect, with an address or a session: worth asking.
+  bool usable(const NodeId& node) const;
+  NodeState state(const NodeId& node) const;
+  std::vector<NodeId> live_nodes() const;
+  // Called on the strand after the log or the node table changed: for saving it.
+  void on_change(std::function<void()> handler);
+  // Until the node table was exchanged with at least one peer, or the timeout.
+  env::Task<Status> settle(Duration timeout);
+
+  Traffic traffic() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// A request with typed ends. Resp is decoded from the reply's body; the payload comes with it.
+template <class Resp>
+struct Answer {
+  Resp message;
+  Buffer payload;
+};
+template <class Resp, class Req>
+env::Task<Result<Answer<Resp>>> ask(Peers& peers, NodeId to, wire::Method method, const Req& request, Duration timeout,
+                                    Buffer payload = {}) {
+  return [](Peers& p, NodeId node, wire::Method what, Bytes body, Buffer load,
+            Duration limit) -> env::Task<Result<Answer<Resp>>> {
+    auto reply = co_await p.call(node, what, std::move(body), std::move(load), limit);
+    if (!reply) co_return fail(std::move(reply.error()));
+    auto message = wire::decode<Resp>(ByteView(reply->body));
+    if (!message) co_return fail(std::move(message.error()));
+    co_return Answer<Resp>{std::move(*message), std::move(reply->payload)};
+  }(peers, to, method, wire::encode(request), std::move(payload), timeout);
+}
+
+}  // namespace cairn::peer

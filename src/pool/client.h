@@ -1,0 +1,82 @@
+#pragma once
+// The pool as a writer and reader of packs sees it.
+
+#include "content/pack.h"
+#include "env/world.h"
+#include "peer/peers.h"
+#include "pool/placement.h"
+
+namespace cairn::pool {
+
+// What is needed to read a pack, with where it was thought to be (wire.PackRef).
+struct PackRef {
+  PackId id;
+  content::PackGeometry geometry;
+  std::vector<NodeId> holders;  // by slot; zero where none was known
+};
+
+struct WriteOutcome {
+  PackRef ref;
+  uint32_t receipts = 0;  // so far
+};
+
+struct PoolCounters {
+  uint64_t packs_written = 0, shards_sent = 0;
+  uint64_t range_requests = 0;      // shard_get asked
+  uint64_t range_bytes = 0;         // payload received for them
+  uint64_t degraded_reads = 0;      // decoded from k others
+  uint64_t hedged_reads = 0;        // a slow holder was raced
+  uint64_t wrong_bytes = 0;         // answers that failed their hash or tag
+};
+
+// Wrong bytes that a holder gave.
+struct BadShard {
+  NodeId holder;
+  ShardId shard;
+  std::string what;
+};
+
+struct PoolOptions {
+  uint32_t max_packs_in_flight = 3;       // each takes (k+m)/k * 16 MiB of memory
+  Duration put_timeout = std::chrono::seconds(30);
+  Duration get_timeout = std::chrono::seconds(20);
+  Duration hedge_after = std::chrono::milliseconds(300);  // until a holder's own latency is known
+  std::optional<std::pair<uint32_t, uint32_t>> code;      // (k, m) by policy; else by the number of live domains
+};
+
+class PoolClient {
+ public:
+  PoolClient(env::World world, peer::Peers& peers, PoolOptions options);
+  ~PoolClient();
+
+  // (k, m) for a pack written now: from the number of domains that are alive.
+  content::PackGeometry geometry_now() const;
+
+  // Sends the shards to k+m holders in parallel. Returns as soon as receipts from distinct domains number at least
+  // k + ceil(m/2) (at least k+1 when m > 0); the rest is finished behind (settle()). A holder that fails is replaced by
+  // the next in order. Waits for a place when max_packs_in_flight are under way.
+  // Errors: too_few_peers, no_space.
+  env::Task<Result<WriteOutcome>> write(content::EncodedPack pack);
+  // Until all slots of all packs written so far have a holder, or cannot get one; the number of packs below their goal.
+  env::Task<uint64_t> settle();
+
+  // The byte range of the pack's layout that holds one sealed chunk or several: it lies within one lane. One holder
+  // is asked; when it is slow, gone, or `check` says no to its bytes, k others are asked for the same range with
+  // Merkle proofs, and the range is decoded. Errors: too_few_peers (under k slots answered), damaged.
+  using Check = std::function<bool(ByteView)>;
+  env::Task<Result<Buffer>> read(PackRef pack, uint32_t offset, uint32_t length, Check check);
+
+  // How many slots have a live holder, by asking for claims. For status and doctor.
+  env::Task<Result<uint32_t>> live_slots(PackRef pack);
+
+  PoolCounters counters() const;
+  // Called on the strand for every wrong answer.
+  void on_bad_shard(std::function<void(const BadShard&)> handler);
+  env::Task<void> stop();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cairn::pool
