@@ -1,9 +1,11 @@
 #pragma once
 // Packs: sealed chunks laid out over k data shards, erasure-coded, with a signed header.
 //
-// Layout: the pack is k runs ("lanes") of shard_length bytes, lane i is slot i. A chunk never crosses from one lane into
-// the next, so every chunk is read from ONE holder. What chunks do not fill is zeros. shard_length is the least that
-// holds the chunks, rounded up by Padmé (Nikitin 2019: at most 12 % more, leaks O(log log n) bits of the size), at most
+// Layout: the pack is k runs ("lanes") of shard_length bytes, lane i is slot i. In a pack of data a chunk never crosses
+// from one lane into the next, so every chunk is read from ONE holder. A pack of tree nodes is laid out contiguously
+// instead: a node's offset is then known when it is added, which its parent in the same pack needs; at most k - 1 nodes
+// cross a border and are read from two holders. What chunks do not fill is zeros. shard_length is the least that holds
+// the chunks, rounded up by Padmé (Nikitin 2019: at most 12 % more, leaks O(log log n) bits of the size), at most
 // kMaxShardSize.
 
 #include <vector>
@@ -45,12 +47,17 @@ struct EncodedPack {
   std::vector<uint32_t> crcs;  // CRC-32C of each shard
 };
 
+enum class PackLayout {
+  lanes,       // no chunk crosses a lane; places are final after finish()
+  contiguous,  // places are final when added
+};
+
 // Collects sealed chunks up to a pack's size. Not thread-safe.
 class PackBuilder {
  public:
-  PackBuilder(uint32_t k, uint32_t m);
+  PackBuilder(uint32_t k, uint32_t m, PackLayout layout = PackLayout::lanes);
 
-  // Where a chunk went; final only after layout(): a pack that is not full is laid out anew over its lanes.
+  // Where a chunk went. With PackLayout::lanes a pack that is not full is laid out anew over its lanes by finish().
   using Ticket = size_t;
   // Nothing when it no longer fits: finish this pack and begin another. plain.size() <= kMaxChunkSize.
   std::optional<Ticket> add(const VolumeKeys& keys, const ChunkId& id, ChunkType type, ByteView plain,
@@ -63,7 +70,7 @@ class PackBuilder {
   // Lays out, encodes, hashes (each shard once) and signs. CPU work of some 20 ms for a full pack: run it on Workers.
   Result<EncodedPack> finish(const VolumeId& volume, uint64_t head_sequence, const crypto::PrivateKey& writer,
                              env::SecureRandom& random);
-  // After finish(): offset within the pack (slot * shard_length + offset in the shard), and sealed length.
+  // When final (see PackLayout): offset within the pack (slot * shard_length + offset in the shard), and sealed length.
   struct Place {
     uint32_t offset, length;
   };

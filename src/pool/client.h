@@ -60,7 +60,7 @@ class PoolClient {
   // Until all slots of all packs written so far have a holder, or cannot get one; the number of packs below their goal.
   env::Task<uint64_t> settle();
 
-  // The byte range of the pack's layout that holds one sealed chunk or several: it lies within one lane. One holder
+  // A byte range of the pack's layout; one that crosses lanes is read as one range of each. One holder of each
   // is asked; when it is slow, gone, or `check` says no to its bytes, k others are asked for the same range with
   // Merkle proofs, and the range is decoded. Errors: too_few_peers (under k slots answered), damaged.
   using Check = std::function<bool(ByteView)>;

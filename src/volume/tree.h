@@ -29,13 +29,15 @@ class NodeSource {
   virtual ~NodeSource() = default;
   virtual env::Task<Result<std::shared_ptr<const Bytes>>> load(NodeRef ref) = 0;
 };
-// Takes the plaintext of new nodes, children before parents. The place is known only after the batch was written: refs
-// inside parents are filled in by the sink (see Tree::apply).
+// Takes the plaintext of new nodes, children before parents. A child that lies in the same pack as its parent is
+// referred to as "this pack" (a pack's ID follows from its bytes, so they cannot contain it).
 class NodeSink {
  public:
   virtual ~NodeSink() = default;
-  // Returns where the node will lie. The sink may put nodes into several packs.
+  // Returns where the node lies; pack.id is zero while that pack is still being built. The sink may begin a new pack.
   virtual env::Task<Result<NodeRef>> store(ChunkId id, Bytes plain, uint32_t level) = 0;
+  // A ref from store() as a parent that is stored next must name it: zero pack for "this pack", else the real one.
+  virtual NodeRef resolve(const NodeRef& ref) const = 0;
 };
 
 struct Edit {
