@@ -3,7 +3,7 @@
 function(cairn_room name)
   cmake_parse_arguments(ARG "OWN_PCH" "" "SOURCES;ROOMS;LIBRARIES;PRIVATE_LIBRARIES" ${ARGN})
   add_library(cairn_${name} STATIC ${ARG_SOURCES})
-  target_include_directories(cairn_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(cairn_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   set(rooms ${ARG_ROOMS})
   list(TRANSFORM rooms PREPEND cairn_)
   target_link_libraries(cairn_${name} PUBLIC cairn_flags ${rooms} ${ARG_LIBRARIES} PRIVATE ${ARG_PRIVATE_LIBRARIES})
