@@ -25,6 +25,7 @@ function(cairn_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE cairn_test_main ${ARG_LIBRARIES})
+  target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header, which belongs to a library
   target_precompile_headers(${name} REUSE_FROM cairn_test_main)
   catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()

@@ -16,11 +16,12 @@ class Code {
   uint32_t k() const { return k_; }
   uint32_t m() const { return m_; }
 
-  // data: k views of one length; parity: m places of that length.
+  // data: k views of one length; parity: m places of that length. Code::bad_input for anything else; Code::io when the
+  // library fails (out of memory).
   Status encode(std::span<const ByteView> data, std::span<const MutableByteView> parity) const;
 
   // Rebuilds slot `wanted` from exactly k present slots: the same byte range of each. The caller has checked the
-  // hash of every byte given: the library is never fed bytes from outside unchecked.
+  // hash of every byte given: the library is never fed bytes from outside unchecked. Errors as encode().
   struct Present {
     uint32_t slot;
     ByteView bytes;
@@ -28,9 +29,9 @@ class Code {
   Status decode(std::span<const Present> present, uint32_t wanted, MutableByteView out) const;
 
  private:
-  Code(uint32_t k, uint32_t m, int descriptor) : k_(k), m_(m), descriptor_(descriptor) {}
+  Code(uint32_t k, uint32_t m, const void* descriptor) : k_(k), m_(m), descriptor_(descriptor) {}
   uint32_t k_, m_;
-  int descriptor_;
+  const void* descriptor_;  // of the library, with a header of its; none for plain copies
 };
 
 }  // namespace cairn::erasure

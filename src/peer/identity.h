@@ -15,6 +15,9 @@ namespace cairn::peer {
 
 // domain: one of the constants in peer/domains.h
 Bytes sign_message(const crypto::PrivateKey& key, std::string_view domain, ByteView body);  // a wire.Signed
+wire::Signed make_signed(const crypto::PrivateKey& key, std::string_view domain, ByteView body);
+// Code::corrupt when the signature is not by message.public_key over domain || body. Whose key that is, is the caller's
+// question.
 Status check_signed(const wire::Signed& message, std::string_view domain);
 
 // The keys of a member, all from the account secret A.
@@ -35,7 +38,10 @@ struct Certificate {
   Bytes device_key, member_key;
   std::string node_name;
   Bytes encoded;  // wire.Signed
+  // Code::corrupt, unsupported, bad_input (the name). Whether the member is in the pool is Membership::admits()'s
+  // question.
   static Result<Certificate> parse(ByteView signed_message);
+  static Result<Certificate> parse(const wire::Signed& message);
   static Certificate issue(const MemberKeys& member, const PoolId& pool, ByteView device_key, std::string node_name,
                            WallTime created);
 };
@@ -48,5 +54,14 @@ struct Identity {
   MemberKeys member;
   Certificate certificate;
 };
+// Certifies `device` for the pool.
+Identity make_identity(const MemberKeys& member, const PoolId& pool, const crypto::PrivateKey& device,
+                       std::string node_name, WallTime created);
+
+// A new pool's genesis record (wire.Signed of wire.Genesis); nonce: 32 random bytes. The founder is its first admin.
+Bytes make_genesis(const MemberKeys& founder, std::string_view founder_name, std::string_view pool_name, ByteView nonce,
+                   WallTime created);
+// The PoolID that these bytes stand for. Membership::from_genesis() checks the rest.
+Result<PoolId> pool_of_genesis(ByteView signed_genesis);
 
 }  // namespace cairn::peer

@@ -1,8 +1,9 @@
 #pragma once
 // Who is in the pool: genesis, member log, and what nodes say of themselves. Pure state with rules: no I/O.
 
-#include <map>
-#include <set>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "env/network.h"
 #include "peer/identity.h"
@@ -42,36 +43,66 @@ struct NodeInfo {
   std::string domain_key() const;
 };
 
+// What a node says of itself, signed and with its certificate. info.id and info.member are the identity's.
+wire::NodeEntry sign_node(const Identity& identity, const NodeInfo& info);
+
+// Copies are deep.
 class Membership {
  public:
-  // Code::corrupt when the genesis is not what `pool` names.
+  // Code::corrupt when it is not a genesis record or its founder did not sign it.
   static Result<Membership> from_genesis(ByteView signed_genesis);
+  Membership(const Membership& other);
+  Membership& operator=(const Membership& other);
+  Membership(Membership&& other) noexcept;
+  Membership& operator=(Membership&& other) noexcept;
+  ~Membership();
+
   const PoolId& pool() const;
   const std::string& pool_name() const;
   const Bytes& genesis() const;  // wire.Signed
 
-  const Member* member(const MemberId& id) const;  // also removed ones
-  std::vector<Member> members() const;
+  const Member* member(const MemberId& id) const;  // also removed ones; valid until the log changes
+  std::vector<Member> members() const;             // by MemberId
   // The certificate's member is in the pool, and neither member nor device was removed. Code::denied.
   Status admits(const Certificate& certificate) const;
+  bool is_admin(const Certificate& certificate) const;
 
-  // Entries that do not fit (wrong chain, signature, role) are refused; Code::corrupt or denied. Known ones are fine.
-  Status add_log(const wire::LogRecord& record);
-  // The next entry of this device's own chain; already added.
+  // True when it was news. Entries that do not fit are refused: Code::conflict (entries before it are missing), corrupt
+  // (another than the one that follows, a wrong signature), denied (another pool's, or its author may not write it).
+  Result<bool> add_log(const wire::LogRecord& record);
+  // The next entry of this device's own chain, from a LogEntry that has only its action set; already added.
+  // Code::denied (no admin), not_found (no such member), bad_input (the last admin).
   Result<wire::LogRecord> append(const Identity& author, WallTime now, const std::string& encoded_action_entry);
+  // The same, not added: for what must be durable before it counts.
+  Result<wire::LogRecord> prepare(const Identity& author, WallTime now, const std::string& encoded_action_entry) const;
   std::vector<wire::LogRecord> log() const;
 
-  // True when it was news.
+  // True when it was news; an older one than the known is not. Code::corrupt, denied, too_large.
   Result<bool> add_node(const wire::NodeEntry& entry);
-  const NodeInfo* node(const NodeId& id) const;
-  std::vector<NodeInfo> nodes() const;  // by NodeId, without revoked ones
+  const NodeInfo* node(const NodeId& id) const;            // none when it was revoked; valid until the next change
+  const Certificate* certificate(const NodeId& id) const;  // of a known node, likewise
+  std::vector<NodeInfo> nodes() const;                     // by NodeId, without revoked ones
+  std::vector<wire::NodeEntry> node_entries() const;
 
-  // Push-pull: what I have by digest; what the other lacks.
+  // Push-pull: what I have by digest; what the other lacks, and which of its things I want; what I took from an answer;
+  // the push of what was wanted. At most kMaxGossipRecords of records in each, the rest comes with the next round.
   wire::GossipRequest digest() const;
   wire::GossipResponse answer(const wire::GossipRequest& request);
-  // Everything, as kept in HOME/pool (bytes) and read again.
+  // True when anything was news.
+  bool merge(const wire::GossipResponse& response);
+  wire::GossipRequest push_for(const wire::GossipResponse& response) const;
+  // Grows with every change of the log, and of log or nodes.
+  uint64_t log_version() const;
+  uint64_t version() const;
+
+  // Everything, as kept in HOME/pool (bytes) and read again. Code::corrupt.
   Bytes serialize() const;
   static Result<Membership> parse(ByteView bytes);
+
+ private:
+  struct State;
+  explicit Membership(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace cairn::peer

@@ -12,7 +12,7 @@ namespace cairn::peer {
 
 struct Request {
   NodeId from;
-  MemberId member;  // zero for a joiner
+  MemberId member;                           // zero for a joiner
   Certificate const* certificate = nullptr;  // of `from`; null for a joiner. Valid while the handler runs
   wire::Method method{};
   Bytes body;
@@ -33,7 +33,7 @@ enum class Access {
 };
 
 struct PeersOptions {
-  bool serve = false;              // accept requests on sessions (cairnd)
+  bool serve = false;  // accept requests on sessions (cairnd)
   uint32_t max_sessions_per_node = 8;
   uint64_t max_bytes_in_flight = 64 * kMiB;  // of requests, per peer
   Duration connect_timeout = std::chrono::seconds(5);

@@ -22,11 +22,11 @@ struct WriteOutcome {
 
 struct PoolCounters {
   uint64_t packs_written = 0, shards_sent = 0;
-  uint64_t range_requests = 0;      // shard_get asked
-  uint64_t range_bytes = 0;         // payload received for them
-  uint64_t degraded_reads = 0;      // decoded from k others
-  uint64_t hedged_reads = 0;        // a slow holder was raced
-  uint64_t wrong_bytes = 0;         // answers that failed their hash or tag
+  uint64_t range_requests = 0;  // shard_get asked
+  uint64_t range_bytes = 0;     // payload received for them
+  uint64_t degraded_reads = 0;  // decoded from k others
+  uint64_t hedged_reads = 0;    // a slow holder was raced
+  uint64_t wrong_bytes = 0;     // answers that failed their hash or tag
 };
 
 // Wrong bytes that a holder gave.
@@ -37,7 +37,7 @@ struct BadShard {
 };
 
 struct PoolOptions {
-  uint32_t max_packs_in_flight = 3;       // each takes (k+m)/k * 16 MiB of memory
+  uint32_t max_packs_in_flight = 3;  // each takes (k+m)/k * 16 MiB of memory
   Duration put_timeout = std::chrono::seconds(30);
   Duration get_timeout = std::chrono::seconds(20);
   Duration hedge_after = std::chrono::milliseconds(300);  // until a holder's own latency is known

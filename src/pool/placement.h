@@ -1,5 +1,11 @@
 #pragma once
-// Placement: which nodes should hold a pack's slots. Pure.
+// Placement: which nodes should hold a pack's slots. Pure: the same input gives the same answer on every machine (all
+// arithmetic is on integers).
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "content/pack.h"
@@ -24,12 +30,40 @@ uint32_t commit_quorum(const content::PackGeometry& geometry);
 uint32_t domain_cap(uint32_t m);
 
 // All candidates that fit, best first, by weighted rendezvous hashing on the key: score = -weight / ln(hash)
-// (Schindelhauer and Schomaker 2005). A change of one candidate moves only what it gains or loses.
+// (Schindelhauer and Schomaker 2005). A change of one candidate moves only what it gains or loses. Equal weights and
+// hashes are told apart by the NodeID; a weight of 0 comes last.
 std::vector<Candidate> rendezvous_order(ByteView key, std::vector<Candidate> candidates);
 
-// Slots' holders in slot order, one slot per node, spread over domains within the cap; fewer than `slots` when there are
-// not enough nodes. `avoid`: nodes that failed already.
-std::vector<Candidate> place(const PackId& pack, uint32_t slots, uint32_t m, uint64_t shard_length,
+// Hands out holders for one pack, best first: the first `slots` are its placement, what follows are replacements.
+//
+// Among the candidates that are left it prefers those whose domain holds the fewest of this pack's shards, then the
+// rendezvous order; so one domain gets a second shard only when all have one, and passes domain_cap() only where the
+// pool has too few domains. Nodes with less than shard_length free are left out, and no node is handed out twice.
+//
+// In a pool of more than kSmallPool nodes the order begins with a window: the anchor node is chosen by weighted
+// rendezvous over all, and with it its neighbours on one of a few fixed permutations of the nodes. So a node shares
+// packs with some kScatterWidth others instead of with all. The rest of the pool follows for when the window fails.
+class Placer {
+ public:
+  Placer(const PackId& pack, uint32_t slots, uint64_t shard_length, const std::vector<Candidate>& candidates);
+
+  // Nothing when all have been handed out.
+  std::optional<Candidate> next();
+  // A node that was handed out does not hold a shard after all: its domain counts one less.
+  void take_back(const Candidate& candidate);
+  size_t left() const { return order_.size(); }
+
+ private:
+  std::vector<Candidate> order_;            // best first, what is left
+  std::map<std::string, uint32_t> shards_;  // by domain
+};
+
+// Slots' holders in slot order, one slot per node, spread over domains within the cap; fewer than `slots` when there
+// are not enough nodes.
+std::vector<Candidate> place(const PackId& pack, uint32_t slots, uint64_t shard_length,
                              const std::vector<Candidate>& candidates);
+
+// The number of distinct domains.
+size_t count_domains(const std::vector<Candidate>& candidates);
 
 }  // namespace cairn::pool

@@ -6,6 +6,7 @@
 // all little-endian. Both lengths are checked against the method's own limits before anything is allocated.
 
 #include <array>
+#include <optional>
 
 #include "base/bytes.h"
 

@@ -13,7 +13,9 @@ inline Bytes encode(const google::protobuf::MessageLite& message) {
   message.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()));
   return bytes;
 }
-inline std::string encode_text(const google::protobuf::MessageLite& message) { return message.SerializeAsString(); }
+inline std::string encode_text(const google::protobuf::MessageLite& message) {
+  return message.SerializeAsString();
+}
 
 // Code::corrupt when the bytes are not such a message or nest deeper than 16.
 Status decode_into(google::protobuf::MessageLite& message, ByteView bytes);

@@ -1,0 +1,175 @@
+#pragma once
+// A member's view of the pool: its nodes, its health, and the files in its volumes.
+//
+// Client is for one thread at a time, but for interrupt(). Paths within a volume are raw bytes, '/' between names.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cairn/result.h"
+#include "cairn/units.h"
+
+namespace cairn {
+
+struct ClientOptions {
+  std::string home;
+  std::string log_level = "error";
+};
+
+// "TREE:/PATH"
+struct TreePath {
+  std::string tree;  // a volume's name, a snapshot's ID or "latest"
+  std::string path;  // begins with '/', without a '/' at the end but for the root
+  static Result<TreePath> parse(std::string_view text);
+  std::string text() const { return tree + ":" + path; }
+};
+
+// --- health ---
+
+struct NodeReport {
+  std::string id, name, state, member, domain;
+  std::vector<std::string> addresses;
+  uint64_t used = 0, limit = 0, free = 0;  // bytes
+  bool lends = false, self = false;
+  double last_heard_seconds = -1;  // below 0: never
+  std::string audit;               // "ok", or what was found: "wrong bytes: 2 shards"
+  std::string path;                // how it is reached: "direct", "none"
+};
+struct StoreReport {
+  std::string id, path, state;
+  uint64_t limit = 0, used = 0, free = 0, shards = 0, corrupt = 0;  // bytes; counts
+  bool running = false;  // told by a running daemon, not read from the configuration
+};
+struct VolumeReport {
+  std::string name, id;
+  uint64_t files = 0, bytes = 0;     // entries; bytes of files
+  uint64_t sequence = 0;             // of the head
+  std::vector<std::string> keepers;  // NodeIDs
+  uint64_t keepers_alive = 0;
+  uint64_t packs = 0, stored_bytes = 0;  // bytes of shards at goal
+  WallTime written = 0;
+  bool deduplicates = false;
+};
+struct PackHealth {
+  uint64_t at_goal = 0, below_goal = 0, lost = 0;
+  std::vector<std::string> below;  // pack IDs, at most 16
+};
+struct BadHolderReport {
+  std::string node, pack, what;
+  uint32_t slot = 0;
+  WallTime found = 0;
+};
+struct PoolReport {
+  std::string id, name, member, node;
+  bool daemon_running = false;
+  std::vector<NodeReport> nodes;
+  std::vector<StoreReport> stores;
+  std::vector<VolumeReport> volumes;
+  PackHealth packs;
+  std::vector<BadHolderReport> bad_holders;
+  uint32_t k = 0, m = 0;  // of a pack written now
+  std::vector<std::string> warnings;
+};
+struct PingReport {
+  std::string id, name, address;
+  double milliseconds = 0;
+};
+struct Finding {  // of doctor
+  bool ok = false;
+  std::string what, fix;
+};
+
+// --- files ---
+
+enum class FileType { file, directory, symlink, fifo, socket, character_device, block_device };
+struct FileStatus {
+  std::string path;  // within the tree
+  FileType type{};
+  uint32_t mode = 0, uid = 0, gid = 0, links = 0;
+  uint64_t size = 0, inode = 0, device = 0;
+  WallTime mtime = 0, ctime = 0, btime = 0;
+  std::string target;  // of a symbolic link, raw
+  std::string owner, group;
+};
+
+// How far long work has come; handed to the callback a few times a second, on a thread of the client.
+struct Progress {
+  uint64_t files_done = 0, files_total = 0;  // total 0: not known yet
+  uint64_t bytes_done = 0, bytes_total = 0;
+  uint64_t bytes_safe = 0;  // put: committed to the pool
+  double seconds = 0;
+  std::string current;
+};
+using OnProgress = std::function<void(const Progress&)>;
+using OnFileError = std::function<void(const std::string& path, const Error& error)>;
+
+struct TransferOptions {
+  OnProgress on_progress;
+  OnFileError on_error;  // a file that could not be read or restored; the rest goes on
+  bool wait_placed = false;  // put: return once every pack is at its goal (or cannot be)
+};
+struct TransferReport {
+  uint64_t files = 0, directories = 0, others = 0;  // transferred
+  uint64_t unchanged = 0;                           // skipped: the same size and times are there already
+  uint64_t resumed_bytes = 0;                       // that an earlier, interrupted run had moved
+  uint64_t bytes = 0;                               // of content
+  uint64_t failed = 0;
+  uint64_t packs = 0, requests = 0;                 // packs written; requests on the wire
+  uint64_t bytes_sent = 0, bytes_received = 0;      // on the wire
+  uint64_t packs_below_goal = 0;
+  double seconds = 0;
+};
+
+class Client {
+ public:
+  // Code::not_found when the home holds no pool. Reaches for the pool in the background.
+  static Result<std::unique_ptr<Client>> open(const ClientOptions& options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Async-signal-safe: what runs ends with Code::interrupted.
+  void interrupt();
+
+  Result<PoolReport> report();
+  Result<std::vector<NodeReport>> nodes();
+  Result<std::vector<StoreReport>> stores();
+  Result<PingReport> ping(const std::string& node);  // ID, its first digits, or name
+  std::vector<Finding> doctor();
+
+  Result<VolumeReport> create_volume(const std::string& name, bool deduplicates);
+  Result<std::vector<VolumeReport>> volumes();
+  Result<VolumeReport> volume(const std::string& name);
+
+  // cp-like: into an existing folder or one that ends in '/', else under the given name. Files that are there with the
+  // same size and mtime are skipped. What is interrupted goes on where it stopped when called again.
+  Result<TransferReport> put(const std::vector<std::string>& sources, const std::string& destination,
+                             const TransferOptions& options);
+  Result<TransferReport> get(const std::string& source, const std::string& destination, const TransferOptions& options);
+  // From `read` until it returns 0 bytes; in one file.
+  using ReadBytes = std::function<Result<size_t>(void* into, size_t size)>;
+  using WriteBytes = std::function<Status(const void* from, size_t size)>;
+  Result<TransferReport> put_stream(const ReadBytes& read, const std::string& destination, const TransferOptions& options);
+  Result<TransferReport> get_stream(const std::string& source, const WriteBytes& write, const TransferOptions& options);
+
+  // Entries of a folder, or the one file, handed over in order of name (recursive: depth first). Returning false ends it.
+  Status list(const std::string& path, bool recursive, const std::function<bool(const FileStatus&)>& visit);
+  Result<FileStatus> stat(const std::string& path);
+  Status mkdir(const std::string& path, bool parents);
+  Status move(const std::string& from, const std::string& to);
+  Status remove(const std::string& path, bool recursive);
+
+ private:
+  class Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Percent-free, unambiguous text for a terminal: control bytes and bytes that are not UTF-8 as \xNN.
+std::string printable(std::string_view raw);
+
+}  // namespace cairn

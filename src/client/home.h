@@ -1,0 +1,59 @@
+#pragma once
+// A home directory: one device in one pool.
+//
+//   identity      keys and certificate (wire.HomeIdentity, mode 0600)
+//   config.toml   what a person may edit
+//   pool          genesis, member log and known nodes (peer::Membership), replaced as they change
+//   boot          how often the daemon has started
+//   address       HOST:PORT of the running daemon
+//   daemon.lock   held by the running daemon
+//   invites/      invites that this node gave out
+//   keeper/       the registers that this node keeps (LevelDB)
+//   claims/       what siblings hold (LevelDB)
+//   account       the last account record seen, sealed
+//   heads/<id>    the highest head seen of each volume
+
+#include "client/config.h"
+#include "env/world.h"
+#include "peer/membership.h"
+
+namespace cairn::client {
+
+class Home {
+ public:
+  Home(env::Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
+  const std::string& path() const { return path_; }
+  std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+  // Whether a device lives here; Code::not_found says how to make one.
+  Status check() const;
+  bool exists() const;
+
+  // A join that was begun and not answered leaves a pending identity, so that it can be asked again.
+  struct Kept {
+    peer::Identity identity;
+    bool pending = false;
+  };
+  Result<Kept> identity() const;
+  Status save_identity(const peer::Identity& identity, bool pending) const;
+
+  Result<Config> config() const;
+  Result<std::string> config_text() const;
+  Status save_config_text(const std::string& text) const;
+
+  Result<peer::Membership> membership() const;
+  Status save_membership(const peer::Membership& membership) const;
+
+  // Of the running (or last) daemon; nothing when there was none.
+  std::optional<env::Address> daemon_address() const;
+  // Whether a daemon holds the home now.
+  bool daemon_running() const;
+  // The next boot's number, durable.
+  Result<uint64_t> next_boot() const;
+
+ private:
+  env::Disk& disk_;
+  std::string path_;
+};
+
+}  // namespace cairn::client

@@ -1,0 +1,82 @@
+#pragma once
+// Sizes of the shard store. Each with its reason; figures are from a 2-core machine with ext4 (src/store/FORMAT.md).
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/limits.h"
+#include "base/units.h"
+
+namespace cairn::store {
+
+// Records begin and end on file system blocks: a hole gives back exactly what a record took, and a block that was
+// synced is never written again, so a torn write cannot hurt a neighbour.
+inline constexpr uint32_t kBlockSize = 4 * kKiB;
+
+// The smallest store that makes sense: two segments and the index.
+inline constexpr uint64_t kMinStoreLimit = 16 * kMiB;
+
+// A segment is an eighth of the store at most, so that compaction (where holes cannot be punched) needs little room;
+// 256 MiB keeps a 4 TiB store at 16,384 files.
+inline constexpr uint64_t kMinSegmentSize = 8 * kMiB;
+inline constexpr uint64_t kMaxSegmentSize = 256 * kMiB;
+constexpr uint64_t segment_size(uint64_t limit) {
+  return std::clamp(limit / 8 / kMiB * kMiB, kMinSegmentSize, kMaxSegmentSize);
+}
+// Blocks are reserved ahead in such steps: a commit then allocates seldom.
+constexpr uint64_t preallocation_step(uint64_t limit) {
+  return std::clamp(segment_size(limit) / 8, 1 * kMiB, 32 * kMiB);
+}
+
+// A record's header: 88 bytes, a signed pack header of at most 32 roots (about 1.4 KiB), 32 siblings, 64 leaf sums.
+inline constexpr uint32_t kMaxRecordHeader = 16 * kKiB;
+inline constexpr uint32_t kMaxPackHeader = 8 * kKiB;
+// Shards of more leaves keep their leaf hashes in a block behind the payload; below this a proof hashes the shard anew
+// (512 KiB: 0.3 ms).
+inline constexpr uint32_t kLeavesWithoutTrailer = 8;
+
+// One group commit: large enough that small shards share a sync, small enough for 50 ms on a slow disk.
+inline constexpr uint64_t kMaxCommitBytes = 16 * kMiB;
+inline constexpr size_t kMaxCommitOps = 1024;
+// Bytes of puts that are accepted and not yet committed; more wait.
+inline constexpr uint64_t kMaxQueuedBytes = 32 * kMiB;
+
+// The index is synced at least this often, so a start-up after power loss reads at most this much again.
+inline constexpr uint64_t kCheckpointBytes = 64 * kMiB;
+inline constexpr uint32_t kCheckpointRecords = 4096;
+// One job of a start-up or rebuild scan reads about this much.
+inline constexpr uint64_t kScanStepBytes = 8 * kMiB;
+inline constexpr uint32_t kScanStepRecords = 1024;
+
+// LevelDB's write buffer: small stores cannot afford large logs.
+constexpr uint64_t index_write_buffer(uint64_t limit) { return std::clamp(limit / 512, 128 * kKiB, 4 * kMiB); }
+// What the index may take: two logs and up to six small tables of one write buffer each, and per shard an entry of 60
+// bytes, three times over while tables are merged. What was really measured counts when it is more.
+constexpr uint64_t index_allowance(uint64_t limit, uint64_t shards) {
+  return 8 * index_write_buffer(limit) + 192 * shards;
+}
+// Marker, lock and three folders.
+inline constexpr uint64_t kFixedBytes = 6 * uint64_t{kBlockSize};
+
+// Segment files that are kept open.
+inline constexpr size_t kOpenSegments = 32;
+// Holes punched in one job.
+inline constexpr size_t kHolesPerJob = 64;
+// Shards looked at in one step of a walk.
+inline constexpr size_t kWalkStep = 64;
+// While puts and reads are under way the check of Merkle roots stands back this long at most, then takes one turn.
+inline constexpr Duration kStandBack = std::chrono::milliseconds(100);
+inline constexpr Duration kStandBackStep = std::chrono::milliseconds(10);
+// figures() asks for a fresh look at the file system's free space when the last is older.
+inline constexpr Duration kSpaceAge = std::chrono::seconds(5);
+// A store whose index failed is opened anew at most this often.
+inline constexpr Duration kReopenPause = std::chrono::seconds(1);
+// Where holes cannot be punched a segment is copied together when this share of it is dead.
+inline constexpr uint32_t kCompactDeadPercent = 25;
+
+static_assert(kMinSegmentSize >= kMaxShardSize + kMaxRecordHeader + 2 * kBlockSize);
+static_assert(kMaxSegmentSize / kBlockSize < UINT32_MAX);
+static_assert(kMaxQueuedBytes >= kMaxCommitBytes && kMaxCommitBytes >= kMaxShardSize);
+static_assert(2 * kMinSegmentSize <= kMinStoreLimit);
+
+}  // namespace cairn::store

@@ -1,0 +1,46 @@
+#pragma once
+// Sizes of the volume room, each with its reason.
+
+#include "base/limits.h"
+
+namespace cairn::volume {
+
+// A tree node ends where a keyed hash says so, from kMinNodeSize on, on average kMeanNodeTail bytes later: 8 to 16 KiB
+// on average, so that a lookup moves little and a change rewrites little. kMaxNodeSize ends it in any case.
+inline constexpr size_t kMinNodeSize = 4 * kKiB;
+inline constexpr size_t kMeanNodeTail = 8 * kKiB;
+inline constexpr size_t kMaxNodeSize = 48 * kKiB;
+// A key: at most 9 bytes, a kind and a name of 255 bytes; the rest is room for snapshots' names.
+inline constexpr size_t kMaxKeySize = 1024;
+// A value: an inline file with its attributes, an extended attribute (64 KiB, as in Linux), a snapshot's details.
+inline constexpr size_t kMaxValueSize = 80 * kKiB;
+// 12 children a node at the least make 2^40 items in 12 levels.
+inline constexpr uint32_t kMaxTreeLevel = 16;
+// A parsed node's bytes: the last item may cross kMaxNodeSize; then the places of at most 1,200 children.
+inline constexpr size_t kMaxNodeBytes = 512 * kKiB;
+static_assert(kMaxNodeSize + kMaxKeySize + kMaxValueSize < kMaxNodeBytes && kMaxNodeBytes < kMaxChunkSize);
+
+inline constexpr size_t kMaxNameSize = 255;               // of a file, as in POSIX
+inline constexpr size_t kMaxXattrSize = 64 * kKiB;        // as in Linux
+inline constexpr size_t kMaxTargetSize = 4095;            // of a symbolic link, as in Linux
+inline constexpr size_t kMaxSnapshotDetails = 64 * kKiB;  // in the tree
+inline constexpr size_t kMaxPathDepth = 4096;             // directories above one another
+
+// Neighbouring chunks of a lane are read with one request up to here: large enough for TLS, small enough to spread.
+inline constexpr uint32_t kReadRun = 1 * kMiB;
+// Runs that a FileReader keeps under way: hides a round trip of 40 ms at 100 MB/s with 4 MiB.
+inline constexpr size_t kReadAhead = 8;
+// Nodes that a sequential walk reads ahead: about one run.
+inline constexpr size_t kNodeReadAhead = 64;
+// Plaintext that waits to be sealed.
+inline constexpr uint64_t kSealQueueBytes = 16 * kMiB;
+// What one sealing job takes: some 10 ms of work, and runs of a file that lie together in a lane.
+inline constexpr uint64_t kSealJobBytes = 4 * kMiB;
+// A transaction asks to be committed when its edits take this much memory.
+inline constexpr size_t kTransactionBytes = 48 * kMiB;
+// The commits that a head remembers, so that a writer whose answer was lost finds its own.
+inline constexpr size_t kRecentCommits = 64;
+// Tries of one commit against other writers.
+inline constexpr int kCommitTries = 64;
+
+}  // namespace cairn::volume

@@ -1,0 +1,35 @@
+#pragma once
+// What the volume needs of the pool and of its head register, as two small interfaces: over pool::PoolClient and
+// volume::Register in production, over memory in the tests of this room.
+
+#include "pool/client.h"
+#include "volume/register.h"
+
+namespace cairn::volume {
+
+// Writes and reads packs.
+class PackIo {
+ public:
+  virtual ~PackIo() = default;
+  // (k, m) for a pack that is begun now.
+  virtual content::PackGeometry geometry_now() const = 0;
+  // Until enough receipts are in for a head to refer to the pack. Errors: too_few_peers, no_space.
+  virtual env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) = 0;
+  // As pool::PoolClient::read().
+  virtual env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length,
+                                         pool::PoolClient::Check check) = 0;
+};
+
+// Reads and swaps the head. Errors as of volume::Register.
+class HeadRegister {
+ public:
+  virtual ~HeadRegister() = default;
+  virtual env::Task<Result<RegisterState>> read() = 0;
+  virtual env::Task<Result<RegisterState>> write(const RegisterState& expected, Bytes content) = 0;
+};
+
+// Both keep a reference to what they are made of.
+std::unique_ptr<PackIo> make_pack_io(pool::PoolClient& pool);
+std::unique_ptr<HeadRegister> make_head_register(Register& head);
+
+}  // namespace cairn::volume

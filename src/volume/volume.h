@@ -1,0 +1,85 @@
+#pragma once
+// Volume: one encrypted file tree, open on this device.
+//
+//   auto volume = co_await Volume::open(world, *packs, *head, keys, device_key, options);
+//   auto view = (*volume)->view();                       // what the head says
+//   auto transaction = (*volume)->begin();               // edits; see transaction.h
+//
+// On the strand. The volume outlives its views, transactions and their tasks; what it is given outlives it.
+
+#include <functional>
+
+#include "content/keys.h"
+#include "crypto/signature.h"
+#include "env/world.h"
+#include "volume/limits.h"
+#include "volume/pack_io.h"
+#include "volume/transaction.h"
+
+namespace cairn::volume {
+
+struct VolumeOptions {
+  bool read_only = false;
+  bool deduplicates = false;           // chunk IDs by content and content-defined chunks; else random and fixed
+  uint32_t extent_size = kExtentSize;  // of fixed extents
+  int compression_level = 1;
+  size_t node_cache_bytes = 32 * kMiB;
+  // File with the highest head seen here, made when it is not there; empty: no such check.
+  std::string high_water_path;
+  // A node's name for people, for conflict names; else the first digits of its ID.
+  std::function<std::string(const NodeId&)> name_of_node;
+};
+
+struct HeadInfo {
+  uint64_t sequence = 0;  // 0: nothing was ever written
+  Hash hash;
+  NodeId writer;
+  WallTime written = 0;
+  uint64_t files = 0;  // names of files in the tree
+  uint64_t bytes = 0;  // of their sizes
+};
+
+struct SnapshotInfo {
+  std::string name;
+  WallTime created = 0;
+  Bytes details;  // what the maker kept beside it
+};
+
+struct VolumeCounters {
+  uint64_t node_loads = 0;      // tree nodes that were not in the cache
+  uint64_t node_requests = 0;   // range reads for them
+  uint64_t chunk_requests = 0;  // range reads for files' bytes
+  uint64_t packs_written = 0;
+  uint64_t commits = 0, merges = 0;
+};
+
+class Volume {
+ public:
+  // Reads the head. Errors: too_few_peers; corrupt when the keepers give a head that is older than one seen before
+  // (the text names both).
+  static env::Task<Result<std::unique_ptr<Volume>>> open(env::World world, PackIo& packs, HeadRegister& head,
+                                                         content::VolumeKeys keys, crypto::PrivateKey writer,
+                                                         VolumeOptions options);
+  virtual ~Volume() = default;
+
+  // Reads the head anew; views made before stay what they were. The same errors as open().
+  virtual env::Task<Status> refresh() = 0;
+  virtual HeadInfo head() const = 0;
+  virtual const content::VolumeKeys& keys() const = 0;
+
+  virtual View view() const = 0;
+  // Code::denied for a volume opened read-only.
+  virtual Result<std::unique_ptr<Transaction>> begin() = 0;
+
+  // Snapshots: names of roots that are kept. The snapshot's root is the head's at the time.
+  virtual env::Task<Result<std::vector<SnapshotInfo>>> snapshots() = 0;
+  // Code::exists. `details`: at most kMaxSnapshotDetails.
+  virtual env::Task<Status> make_snapshot(std::string name, Bytes details = {}) = 0;
+  // Code::not_found.
+  virtual env::Task<Status> remove_snapshot(std::string name) = 0;
+  virtual env::Task<Result<View>> view_snapshot(std::string name) = 0;
+
+  virtual VolumeCounters counters() const = 0;
+};
+
+}  // namespace cairn::volume

@@ -1,0 +1,38 @@
+#pragma once
+// How long the parts of a frame may be, each with its reason.
+
+#include "base/limits.h"
+#include "base/units.h"
+
+namespace cairn::wire {
+
+// A HELLO carries one certificate and the genesis record, a few hundred bytes each. A stranger may send one, so it is
+// as small as the JOIN that may follow.
+inline constexpr uint32_t kMaxHelloBody = 4 * kKiB;
+// All that a node that is not in the member log may send (design: Transport).
+inline constexpr uint32_t kMaxJoinBody = 4 * kKiB;
+// A code and one line of text.
+inline constexpr uint32_t kMaxFailureBody = 1 * kKiB;
+// Digests of some 20,000 nodes (50 bytes each), and pushed records beside them.
+inline constexpr uint32_t kMaxGossipBody = 4 * kMiB;
+// The member log and the node table of a pool of some thousand nodes. What does not fit comes with gossip.
+inline constexpr uint32_t kMaxJoinAnswer = 4 * kMiB;
+// A pack header with kMaxSlots roots of 32 bytes and as many siblings, and their signatures.
+inline constexpr uint32_t kMaxPackBody = 16 * kKiB;
+// Hashes of a range proof: two for each level of the 64 leaves of a shard, and room to spare.
+inline constexpr uint32_t kMaxProofBody = 4 * kKiB;
+// Claims of a batch of packs: up to kMaxSlots claims of 300 bytes for each.
+inline constexpr uint32_t kMaxClaimsBody = 2 * kMiB;
+// A register's value: a head with its tree packs, or a member's account record.
+inline constexpr uint32_t kMaxRegisterBody = 1 * kMiB;
+// Between processes of one home.
+inline constexpr uint32_t kMaxAdminBody = 4 * kMiB;
+inline constexpr uint32_t kMaxSmallBody = 1 * kKiB;
+
+// Messages nest at most three deep; protobuf's own limit of 100 would let a hostile one use the stack.
+inline constexpr int kMaxNesting = 16;
+
+static_assert(kMaxProofBody >= 2 * 32 * 6 && kMaxShardSize / kLeafSize == 64);
+static_assert(kMaxPackBody >= 2 * kMaxSlots * 34 + 1024);
+
+}  // namespace cairn::wire

@@ -1,0 +1,1 @@
+// Gives the precompiled header a source to be built with: test_main.cpp must not use it.

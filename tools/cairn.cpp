@@ -1,0 +1,74 @@
+// cairn: everything a person types. The commands are in the table that command.h declares.
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <map>
+
+#include "cairn/home.h"
+#include "tools/command.h"
+
+namespace {
+
+using namespace cairn::tools;
+
+struct Declared {
+  CLI::App* app;
+  std::function<int(Context&)> run;
+};
+
+void add_common(CLI::App& app, Context& context, std::string& home) {
+  app.add_option("--home", home, "home directory: one device in one pool (default: $CAIRN_HOME, else $XDG_DATA_HOME/cairn)")->type_name("DIR");
+  app.add_flag("--json", context.output.json, "print JSON");
+  app.add_flag("-q,--quiet", context.output.quiet, "say only what went wrong");
+  app.add_flag("-v,--verbose", context.output.verbose, "say more");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("Cairn pools the idle disk space of its members' machines: encrypted here, erasure-coded, spread over peers.", "cairn");
+  app.set_version_flag("--version", std::string("cairn ") + cairn::kVersion);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+
+  Context context;
+  std::string home;
+  std::vector<Declared> declared;
+  std::map<std::string, CLI::App*> groups;  // "store" of "store add"
+  for (auto commands : {pool_commands(), volume_commands(), file_commands(), demo_commands()}) {
+    for (Command& command : commands) {
+      CLI::App* parent = &app;
+      std::string name = command.name;
+      if (const size_t space = name.find(' '); space != std::string::npos) {
+        const std::string group = name.substr(0, space);
+        name = name.substr(space + 1);
+        auto& place = groups[group];
+        if (place == nullptr) {
+          place = app.add_subcommand(group, fmt::format("commands on {}s: see cairn {} --help", group, group));
+          place->require_subcommand(1);
+        }
+        parent = place;
+      }
+      CLI::App* sub = parent->add_subcommand(name, command.summary);
+      sub->footer("Example:\n  " + command.example);
+      auto run = command.declare(*sub);
+      add_common(*sub, context, home);
+      declared.push_back({sub, [run = std::move(run), full = command.name](Context& c) {
+                            c.output.command = full;
+                            return run(c);
+                          }});
+    }
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kDone : kUsage;
+  }
+  context.home = cairn::resolve_home(home);
+  for (Declared& command : declared) {
+    if (command.app->parsed()) return command.run(context);
+  }
+  return kUsage;
+}

@@ -1,0 +1,318 @@
+// Commands on files: put, get, ls, cat, mkdir, mv, rm, stat.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "tools/command.h"
+
+namespace cairn::tools {
+
+namespace {
+
+Json transfer_json(const TransferReport& report, bool put) {
+  Json object = {{"message_type", "summary"}};
+  if (put) {
+    object["files_new"] = report.files;
+    object["files_unmodified"] = report.unchanged;
+    object["dirs_new"] = report.directories;
+    object["data_added"] = report.bytes;
+  } else {
+    object["files_restored"] = report.files;
+    object["files_skipped"] = report.unchanged;
+    object["bytes_restored"] = report.bytes;
+  }
+  object["total_files"] = report.files + report.unchanged;
+  object["total_bytes_processed"] = report.bytes;
+  object["total_duration"] = report.seconds;
+  object["others"] = report.others;
+  object["resumed_bytes"] = report.resumed_bytes;
+  object["failed"] = report.failed;
+  object["packs"] = report.packs;
+  object["packs_below_goal"] = report.packs_below_goal;
+  object["requests"] = report.requests;
+  object["bytes_sent"] = report.bytes_sent;
+  object["bytes_received"] = report.bytes_received;
+  return object;
+}
+
+int finish_transfer(const Context& context, const std::string& on, const Result<TransferReport>& report, bool put, bool wait_placed) {
+  if (!report) return context.output.fail(on, report.error());
+  if (context.output.json) {
+    context.output.emit(transfer_json(*report, put));
+  } else {
+    const double rate = report->seconds > 0 ? static_cast<double>(report->bytes) / report->seconds : 0;
+    std::string line = fmt::format("{} {} files, {} folders, {} in {:.1f} s ({}/s)", put ? "Stored" : "Got", report->files, report->directories,
+                                   format_size(report->bytes), report->seconds, format_size(static_cast<uint64_t>(rate)));
+    if (report->unchanged > 0) line += fmt::format("; {} were there already", report->unchanged);
+    if (report->resumed_bytes > 0) line += fmt::format("; went on after {}", format_size(report->resumed_bytes));
+    if (report->failed > 0) line += fmt::format("; {} FAILED", report->failed);
+    if (report->packs_below_goal > 0) line += fmt::format("; {} packs are below their redundancy goal", report->packs_below_goal);
+    context.output.say(line);
+  }
+  if (report->failed > 0) return kPartly;
+  if (wait_placed && report->packs_below_goal > 0) return kBelowGoal;
+  return kDone;
+}
+
+TransferOptions transfer_options(const Context& context, ProgressLine& line, bool wait_placed) {
+  return {.on_progress = line.callback(),
+          .on_error = [&context](const std::string& path, const Error& error) { context.output.file_error(path, error); },
+          .wait_placed = wait_placed};
+}
+
+Command put_command() {
+  return {"put", "store files and folders", "cairn put ~/Documents main:/docs", [](CLI::App& app) {
+            auto paths = std::make_shared<std::vector<std::string>>();
+            auto wait = std::make_shared<std::string>();
+            app.add_option("paths", *paths, "SRC... TREE:/PATH ('-' as SRC: standard input)")->required()->expected(2, 1 << 20);
+            app.add_option("--wait", *wait, "placed: return once every pack is at its redundancy goal (else exit 16)")->check(CLI::IsMember({"placed"}));
+            return [=](Context& context) {
+              std::vector<std::string> sources(paths->begin(), paths->end() - 1);
+              const std::string destination = paths->back();
+              const bool stream = sources.size() == 1 && sources[0] == "-";
+              if (auto path = TreePath::parse(destination); !path) return context.output.fail(destination, path.error());
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              Result<TransferReport> report;
+              {
+                ProgressLine line(context.output, true);
+                const TransferOptions options = transfer_options(context, line, !wait->empty());
+                const auto read = [](void* into, size_t size) -> Result<size_t> {
+                  for (;;) {
+                    const ssize_t got = ::read(STDIN_FILENO, into, size);
+                    if (got >= 0) return static_cast<size_t>(got);
+                    if (errno != EINTR) return fail(Code::io, std::string("cannot read standard input: ") + std::strerror(errno));
+                  }
+                };
+                report = stream ? client->put_stream(read, destination, options) : client->put(sources, destination, options);
+              }
+              return finish_transfer(context, destination, report, true, !wait->empty());
+            };
+          }};
+}
+
+Status write_stdout(const void* from, size_t size) {
+  const char* at = static_cast<const char*>(from);
+  while (size > 0) {
+    const ssize_t put = ::write(STDOUT_FILENO, at, size);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return fail(Code::io, std::string("cannot write standard output: ") + std::strerror(errno));
+    at += put;
+    size -= static_cast<size_t>(put);
+  }
+  return {};
+}
+
+Command get_command() {
+  return {"get", "bring files and folders back", "cairn get main:/docs ~/restored", [](CLI::App& app) {
+            auto source = std::make_shared<std::string>();
+            auto destination = std::make_shared<std::string>();
+            app.add_option("source", *source, "TREE:/PATH")->required();
+            app.add_option("destination", *destination, "where to ('-': standard output)")->required();
+            return [=](Context& context) {
+              if (auto path = TreePath::parse(*source); !path) return context.output.fail(*source, path.error());
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              const bool stream = *destination == "-";
+              Result<TransferReport> report;
+              {
+                ProgressLine line(context.output, false);
+                const TransferOptions options = transfer_options(context, line, false);
+                report = stream ? client->get_stream(*source, write_stdout, options) : client->get(*source, *destination, options);
+              }
+              if (stream) return report ? static_cast<int>(kDone) : context.output.fail(*source, report.error());
+              return finish_transfer(context, *source, report, false, false);
+            };
+          }};
+}
+
+Command cat_command() {
+  return {"cat", "print a file's bytes", "cairn cat main:/docs/a.txt", [](CLI::App& app) {
+            auto sources = std::make_shared<std::vector<std::string>>();
+            app.add_option("paths", *sources, "TREE:/PATH...")->required();
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              for (const auto& source : *sources) {
+                auto report = client->get_stream(source, write_stdout, {});
+                if (!report) return context.output.fail(source, report.error());
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+const char* type_name(FileType type) {
+  switch (type) {
+    case FileType::file: return "file";
+    case FileType::directory: return "dir";
+    case FileType::symlink: return "symlink";
+    case FileType::fifo: return "fifo";
+    case FileType::socket: return "socket";
+    case FileType::character_device: return "chardev";
+    case FileType::block_device: return "dev";
+  }
+  return "unknown";
+}
+
+std::string mode_text(const FileStatus& file) {
+  constexpr std::string_view kTypes = "-dlpscb";
+  std::string text(1, kTypes[static_cast<size_t>(file.type)]);
+  for (int shift = 6; shift >= 0; shift -= 3) {
+    const uint32_t bits = file.mode >> shift & 7;
+    text += (bits & 4) != 0 ? 'r' : '-';
+    text += (bits & 2) != 0 ? 'w' : '-';
+    text += (bits & 1) != 0 ? 'x' : '-';
+  }
+  if ((file.mode & 04000) != 0) text[3] = text[3] == 'x' ? 's' : 'S';
+  if ((file.mode & 02000) != 0) text[6] = text[6] == 'x' ? 's' : 'S';
+  if ((file.mode & 01000) != 0) text[9] = text[9] == 'x' ? 't' : 'T';
+  return text;
+}
+
+std::string base_name(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos || slash + 1 == path.size() ? path : path.substr(slash + 1);
+}
+
+// restic's field names of a node.
+Json file_json(const FileStatus& file) {
+  Json object = {{"message_type", "node"}};
+  put_path(object, "name", base_name(file.path));
+  object["type"] = type_name(file.type);
+  put_path(object, "path", file.path);
+  object["uid"] = file.uid;
+  object["gid"] = file.gid;
+  object["size"] = file.size;
+  object["mode"] = file.mode;
+  object["permissions"] = mode_text(file);
+  object["mtime"] = format_time(file.mtime);
+  object["mtime_ns"] = file.mtime;
+  object["ctime"] = format_time(file.ctime);
+  object["inode"] = file.inode;
+  object["links"] = file.links;
+  if (file.type == FileType::symlink) put_path(object, "linktarget", file.target);
+  return object;
+}
+
+Command ls_command() {
+  return {"ls", "list a folder", "cairn ls -l main:/docs", [](CLI::App& app) {
+            struct Flags {
+              std::string path;
+              bool details = false, recursive = false;
+            };
+            auto flags = std::make_shared<Flags>();
+            app.add_option("path", flags->path, "TREE:/PATH")->required();
+            app.add_flag("-l,--long", flags->details, "with mode, owner, size and time");
+            app.add_flag("-R,--recursive", flags->recursive, "with all that is below");
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              auto done = client->list(flags->path, flags->recursive, [&](const FileStatus& file) {
+                if (context.output.json) {
+                  context.output.emit(file_json(file));
+                  return std::ferror(stdout) == 0;
+                }
+                const std::string name = printable(flags->recursive ? file.path : base_name(file.path));
+                if (flags->details) {
+                  fmt::print("{} {:>3} {:>6} {:>6} {:>12} {} {}{}\n", mode_text(file), file.links, file.uid, file.gid, file.size, format_time(file.mtime), name,
+                             file.type == FileType::symlink ? " -> " + printable(file.target) : "");
+                } else {
+                  fmt::print("{}\n", name);
+                }
+                return std::ferror(stdout) == 0;  // `ls | head -1` ends us
+              });
+              if (!done) return context.output.fail(flags->path, done.error());
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+Command stat_command() {
+  return {"stat", "all that is known of one entry", "cairn stat main:/docs/a.txt", [](CLI::App& app) {
+            auto path = std::make_shared<std::string>();
+            app.add_option("path", *path, "TREE:/PATH")->required();
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              auto file = client->stat(*path);
+              if (!file) return context.output.fail(*path, file.error());
+              if (context.output.json) {
+                context.output.emit(file_json(*file));
+                return static_cast<int>(kDone);
+              }
+              fmt::print("Path      {}\nType      {}\nSize      {}\nMode      {} ({:04o})\nOwner     {} {}\nGroup     {} {}\nLinks     {}\nInode     {}\nModified  {}\nChanged   {}\nBorn      {}\n",
+                         printable(file->path), type_name(file->type), file->size, mode_text(*file), file->mode, file->uid, printable(file->owner), file->gid, printable(file->group), file->links,
+                         file->inode, format_time(file->mtime), format_time(file->ctime), format_time(file->btime));
+              if (file->type == FileType::symlink) fmt::print("Target    {}\n", printable(file->target));
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+Command mkdir_command() {
+  return {"mkdir", "make folders", "cairn mkdir -p main:/docs/2026", [](CLI::App& app) {
+            auto paths = std::make_shared<std::vector<std::string>>();
+            auto parents = std::make_shared<bool>(false);
+            app.add_option("paths", *paths, "TREE:/PATH...")->required();
+            app.add_flag("-p,--parents", *parents, "with all above it; no error when it is there");
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              for (const auto& path : *paths) {
+                if (auto done = client->mkdir(path, *parents); !done) return context.output.fail(path, done.error());
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+Command mv_command() {
+  return {"mv", "rename or move", "cairn mv main:/docs/a.txt main:/docs/b.txt", [](CLI::App& app) {
+            auto from = std::make_shared<std::string>();
+            auto to = std::make_shared<std::string>();
+            app.add_option("from", *from, "TREE:/PATH")->required();
+            app.add_option("to", *to, "TREE:/PATH of the same tree; into it when it is a folder")->required();
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              if (auto done = client->move(*from, *to); !done) return context.output.fail(*from, done.error());
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+Command rm_command() {
+  return {"rm", "remove files, and folders with -r", "cairn rm -r main:/docs/old", [](CLI::App& app) {
+            auto paths = std::make_shared<std::vector<std::string>>();
+            auto recursive = std::make_shared<bool>(false);
+            app.add_option("paths", *paths, "TREE:/PATH...")->required();
+            app.add_flag("-r,--recursive", *recursive, "folders with all that is in them");
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              for (const auto& path : *paths) {
+                if (auto done = client->remove(path, *recursive); !done) return context.output.fail(path, done.error());
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+}  // namespace
+
+std::vector<Command> file_commands() {
+  return {put_command(), get_command(), ls_command(), cat_command(), mkdir_command(), mv_command(), rm_command(), stat_command()};
+}
+
+}  // namespace cairn::tools
