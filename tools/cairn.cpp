@@ -18,7 +18,9 @@ struct Declared {
 };
 
 void add_common(CLI::App& app, Context& context, std::string& home) {
-  app.add_option("--home", home, "home directory: one device in one pool (default: $CAIRN_HOME, else $XDG_DATA_HOME/cairn)")->type_name("DIR");
+  app.add_option("--home", home,
+                 "home directory: one device in one pool (default: $CAIRN_HOME, else $XDG_DATA_HOME/cairn)")
+      ->type_name("DIR");
   app.add_flag("--json", context.output.json, "print JSON");
   app.add_flag("-q,--quiet", context.output.quiet, "say only what went wrong");
   app.add_flag("-v,--verbose", context.output.verbose, "say more");
@@ -28,7 +30,9 @@ void add_common(CLI::App& app, Context& context, std::string& home) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  CLI::App app("Cairn pools the idle disk space of its members' machines: encrypted here, erasure-coded, spread over peers.", "cairn");
+  CLI::App app(
+      "Cairn pools the idle disk space of its members' machines: encrypted here, erasure-coded, spread over peers.",
+      "cairn");
   app.set_version_flag("--version", std::string("cairn ") + cairn::kVersion);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);

@@ -8,11 +8,16 @@
 #include "cairn/home.h"
 
 int main(int argc, char** argv) {
-  CLI::App app("Runs a Cairn node: lends disk space to the pool of its home.\n\nExample:\n  cairnd --home ~/.local/share/cairn", "cairnd");
+  CLI::App app(
+      "Runs a Cairn node: lends disk space to the pool of its home.\n\nExample:\n  cairnd --home ~/.local/share/cairn",
+      "cairnd");
   cairn::DaemonOptions options;
-  app.add_option("--home", options.home, "home directory: one device in one pool (default: $CAIRN_HOME, else $XDG_DATA_HOME/cairn)");
-  app.add_option("--listen", options.listen, "HOST:PORT to serve at; port 0 picks a free one; kept in the configuration");
-  app.add_option("--log", options.log_level, "debug, info, warning or error")->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--home", options.home,
+                 "home directory: one device in one pool (default: $CAIRN_HOME, else $XDG_DATA_HOME/cairn)");
+  app.add_option("--listen", options.listen,
+                 "HOST:PORT to serve at; port 0 picks a free one; kept in the configuration");
+  app.add_option("--log", options.log_level, "debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   bool version = false;
   app.add_flag("--version", version, "print the version");
   try {
@@ -31,7 +36,8 @@ int main(int argc, char** argv) {
   };
   auto done = cairn::run_daemon(options);
   if (!done) {
-    std::fprintf(stderr, "cairnd: cannot run on '%s': %s\n", options.home.c_str(), cairn::to_string(done.error()).c_str());
+    std::fprintf(stderr, "cairnd: cannot run on '%s': %s\n", options.home.c_str(),
+                 cairn::to_string(done.error()).c_str());
     return done.error().code == cairn::Code::not_found ? 10 : 1;
   }
   return 0;

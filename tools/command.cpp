@@ -34,10 +34,16 @@ Context::~Context() {
 }
 
 CLI::Validator size_text() {
-  return {[](const std::string& text) { return parse_size(text) ? std::string() : "'" + text + "' is not a size (use for instance 200G)"; }, "SIZE"};
+  return {[](const std::string& text) {
+            return parse_size(text) ? std::string() : "'" + text + "' is not a size (use for instance 200G)";
+          },
+          "SIZE"};
 }
 CLI::Validator duration_text() {
-  return {[](const std::string& text) { return parse_duration(text) ? std::string() : "'" + text + "' is not a duration (use for instance 24h)"; }, "TIME"};
+  return {[](const std::string& text) {
+            return parse_duration(text) ? std::string() : "'" + text + "' is not a duration (use for instance 24h)";
+          },
+          "TIME"};
 }
 
 void StoreOptions::declare(CLI::App& app) {

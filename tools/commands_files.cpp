@@ -37,18 +37,21 @@ Json transfer_json(const TransferReport& report, bool put) {
   return object;
 }
 
-int finish_transfer(const Context& context, const std::string& on, const Result<TransferReport>& report, bool put, bool wait_placed) {
+int finish_transfer(const Context& context, const std::string& on, const Result<TransferReport>& report, bool put,
+                    bool wait_placed) {
   if (!report) return context.output.fail(on, report.error());
   if (context.output.json) {
     context.output.emit(transfer_json(*report, put));
   } else {
     const double rate = report->seconds > 0 ? static_cast<double>(report->bytes) / report->seconds : 0;
-    std::string line = fmt::format("{} {} files, {} folders, {} in {:.1f} s ({}/s)", put ? "Stored" : "Got", report->files, report->directories,
-                                   format_size(report->bytes), report->seconds, format_size(static_cast<uint64_t>(rate)));
+    std::string line = fmt::format("{} {} files, {} folders, {} in {:.1f} s ({}/s)", put ? "Stored" : "Got",
+                                   report->files, report->directories, format_size(report->bytes), report->seconds,
+                                   format_size(static_cast<uint64_t>(rate)));
     if (report->unchanged > 0) line += fmt::format("; {} were there already", report->unchanged);
     if (report->resumed_bytes > 0) line += fmt::format("; went on after {}", format_size(report->resumed_bytes));
     if (report->failed > 0) line += fmt::format("; {} FAILED", report->failed);
-    if (report->packs_below_goal > 0) line += fmt::format("; {} packs are below their redundancy goal", report->packs_below_goal);
+    if (report->packs_below_goal > 0)
+      line += fmt::format("; {} packs are below their redundancy goal", report->packs_below_goal);
     context.output.say(line);
   }
   if (report->failed > 0) return kPartly;
@@ -57,22 +60,27 @@ int finish_transfer(const Context& context, const std::string& on, const Result<
 }
 
 TransferOptions transfer_options(const Context& context, ProgressLine& line, bool wait_placed) {
-  return {.on_progress = line.callback(),
-          .on_error = [&context](const std::string& path, const Error& error) { context.output.file_error(path, error); },
-          .wait_placed = wait_placed};
+  return {
+      .on_progress = line.callback(),
+      .on_error = [&context](const std::string& path, const Error& error) { context.output.file_error(path, error); },
+      .wait_placed = wait_placed};
 }
 
 Command put_command() {
   return {"put", "store files and folders", "cairn put ~/Documents main:/docs", [](CLI::App& app) {
             auto paths = std::make_shared<std::vector<std::string>>();
             auto wait = std::make_shared<std::string>();
-            app.add_option("paths", *paths, "SRC... TREE:/PATH ('-' as SRC: standard input)")->required()->expected(2, 1 << 20);
-            app.add_option("--wait", *wait, "placed: return once every pack is at its redundancy goal (else exit 16)")->check(CLI::IsMember({"placed"}));
+            app.add_option("paths", *paths, "SRC... TREE:/PATH ('-' as SRC: standard input)")
+                ->required()
+                ->expected(2, 1 << 20);
+            app.add_option("--wait", *wait, "placed: return once every pack is at its redundancy goal (else exit 16)")
+                ->check(CLI::IsMember({"placed"}));
             return [=](Context& context) {
               std::vector<std::string> sources(paths->begin(), paths->end() - 1);
               const std::string destination = paths->back();
               const bool stream = sources.size() == 1 && sources[0] == "-";
-              if (auto path = TreePath::parse(destination); !path) return context.output.fail(destination, path.error());
+              if (auto path = TreePath::parse(destination); !path)
+                return context.output.fail(destination, path.error());
               int code = kDone;
               Client* client = context.client(code);
               if (client == nullptr) return code;
@@ -84,10 +92,12 @@ Command put_command() {
                   for (;;) {
                     const ssize_t got = ::read(STDIN_FILENO, into, size);
                     if (got >= 0) return static_cast<size_t>(got);
-                    if (errno != EINTR) return fail(Code::io, std::string("cannot read standard input: ") + std::strerror(errno));
+                    if (errno != EINTR)
+                      return fail(Code::io, std::string("cannot read standard input: ") + std::strerror(errno));
                   }
                 };
-                report = stream ? client->put_stream(read, destination, options) : client->put(sources, destination, options);
+                report = stream ? client->put_stream(read, destination, options)
+                                : client->put(sources, destination, options);
               }
               return finish_transfer(context, destination, report, true, !wait->empty());
             };
@@ -122,7 +132,8 @@ Command get_command() {
               {
                 ProgressLine line(context.output, false);
                 const TransferOptions options = transfer_options(context, line, false);
-                report = stream ? client->get_stream(*source, write_stdout, options) : client->get(*source, *destination, options);
+                report = stream ? client->get_stream(*source, write_stdout, options)
+                                : client->get(*source, *destination, options);
               }
               if (stream) return report ? static_cast<int>(kDone) : context.output.fail(*source, report.error());
               return finish_transfer(context, *source, report, false, false);
@@ -149,13 +160,20 @@ Command cat_command() {
 
 const char* type_name(FileType type) {
   switch (type) {
-    case FileType::file: return "file";
-    case FileType::directory: return "dir";
-    case FileType::symlink: return "symlink";
-    case FileType::fifo: return "fifo";
-    case FileType::socket: return "socket";
-    case FileType::character_device: return "chardev";
-    case FileType::block_device: return "dev";
+    case FileType::file:
+      return "file";
+    case FileType::directory:
+      return "dir";
+    case FileType::symlink:
+      return "symlink";
+    case FileType::fifo:
+      return "fifo";
+    case FileType::socket:
+      return "socket";
+    case FileType::character_device:
+      return "chardev";
+    case FileType::block_device:
+      return "dev";
   }
   return "unknown";
 }
@@ -221,7 +239,8 @@ Command ls_command() {
                 }
                 const std::string name = printable(flags->recursive ? file.path : base_name(file.path));
                 if (flags->details) {
-                  fmt::print("{} {:>3} {:>6} {:>6} {:>12} {} {}{}\n", mode_text(file), file.links, file.uid, file.gid, file.size, format_time(file.mtime), name,
+                  fmt::print("{} {:>3} {:>6} {:>6} {:>12} {} {}{}\n", mode_text(file), file.links, file.uid, file.gid,
+                             file.size, format_time(file.mtime), name,
                              file.type == FileType::symlink ? " -> " + printable(file.target) : "");
                 } else {
                   fmt::print("{}\n", name);
@@ -248,9 +267,12 @@ Command stat_command() {
                 context.output.emit(file_json(*file));
                 return static_cast<int>(kDone);
               }
-              fmt::print("Path      {}\nType      {}\nSize      {}\nMode      {} ({:04o})\nOwner     {} {}\nGroup     {} {}\nLinks     {}\nInode     {}\nModified  {}\nChanged   {}\nBorn      {}\n",
-                         printable(file->path), type_name(file->type), file->size, mode_text(*file), file->mode, file->uid, printable(file->owner), file->gid, printable(file->group), file->links,
-                         file->inode, format_time(file->mtime), format_time(file->ctime), format_time(file->btime));
+              fmt::print(
+                  "Path      {}\nType      {}\nSize      {}\nMode      {} ({:04o})\nOwner     {} {}\nGroup     {} "
+                  "{}\nLinks     {}\nInode     {}\nModified  {}\nChanged   {}\nBorn      {}\n",
+                  printable(file->path), type_name(file->type), file->size, mode_text(*file), file->mode, file->uid,
+                  printable(file->owner), file->gid, printable(file->group), file->links, file->inode,
+                  format_time(file->mtime), format_time(file->ctime), format_time(file->btime));
               if (file->type == FileType::symlink) fmt::print("Target    {}\n", printable(file->target));
               return static_cast<int>(kDone);
             };
@@ -312,7 +334,8 @@ Command rm_command() {
 }  // namespace
 
 std::vector<Command> file_commands() {
-  return {put_command(), get_command(), ls_command(), cat_command(), mkdir_command(), mv_command(), rm_command(), stat_command()};
+  return {put_command(),   get_command(), ls_command(), cat_command(),
+          mkdir_command(), mv_command(),  rm_command(), stat_command()};
 }
 
 }  // namespace cairn::tools

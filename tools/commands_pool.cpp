@@ -1,8 +1,8 @@
 // Commands on the pool and this device: init, invite, join, recover, status, nodes, ping, doctor, store.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <qrencode.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,14 +18,18 @@ namespace {
 // Writes the phrase where only the owner reads it. It is written before anything else is made.
 Status write_phrase(const std::string& path, const std::string& phrase) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return fail(errno == EEXIST ? Code::exists : Code::io, "cannot write the phrase to '" + path + "': " + std::strerror(errno));
+  if (fd < 0)
+    return fail(errno == EEXIST ? Code::exists : Code::io,
+                "cannot write the phrase to '" + path + "': " + std::strerror(errno));
   const std::string text = phrase + "\n";
   const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
   ::close(fd);
   return written ? Status{} : fail(Code::io, "cannot write the phrase to '" + path + "'");
 }
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 // Shows the words once, or puts them into the file. Returns false when the file could not be written.
 int hand_over_phrase(const Output& output, const NewDevice& device, const std::string& phrase_out) {
@@ -38,8 +42,9 @@ int hand_over_phrase(const Output& output, const NewDevice& device, const std::s
     return kDone;
   }
   if (output.json) return kDone;
-  fmt::print("\nYour recovery phrase. Write it down: it is shown once, and it is the only way back to your files\n"
-             "when this machine is lost. Who has it can read them.\n\n");
+  fmt::print(
+      "\nYour recovery phrase. Write it down: it is shown once, and it is the only way back to your files\n"
+      "when this machine is lost. Who has it can read them.\n\n");
   size_t number = 0;
   std::string word;
   for (const char c : device.phrase + " ") {
@@ -56,7 +61,9 @@ int hand_over_phrase(const Output& output, const NewDevice& device, const std::s
 }
 
 Json device_json(const NewDevice& device, bool with_phrase) {
-  Json object = {{"pool", {{"id", device.pool_id}, {"name", device.pool_name}}}, {"member", device.member_id}, {"node", device.node_id}};
+  Json object = {{"pool", {{"id", device.pool_id}, {"name", device.pool_name}}},
+                 {"member", device.member_id},
+                 {"node", device.node_id}};
   if (with_phrase && !device.phrase.empty()) object["phrase"] = device.phrase;
   return object;
 }
@@ -72,12 +79,16 @@ struct DeviceFlags {
   void declare(CLI::App& app, bool with_phrase) {
     stores.declare(app);
     app.add_option("--listen", listen, "HOST:PORT to serve at (default 0.0.0.0:4774; port 0: any free one)");
-    if (with_phrase) app.add_option("--phrase-out", phrase_out, "write the 24 words into this new file (mode 0600) instead of showing them")->type_name("FILE");
+    if (with_phrase)
+      app.add_option("--phrase-out", phrase_out,
+                     "write the 24 words into this new file (mode 0600) instead of showing them")
+          ->type_name("FILE");
   }
   Result<DeviceOptions> options(const Context& context) const {
     auto specs = stores.specs();
     if (!specs) return fail(specs.error());
-    if (!phrase_out.empty() && exists(phrase_out)) return fail(Code::exists, "'" + phrase_out + "' is there already and is not overwritten");
+    if (!phrase_out.empty() && exists(phrase_out))
+      return fail(Code::exists, "'" + phrase_out + "' is there already and is not overwritten");
     return DeviceOptions{.home = context.home, .node_name = name, .listen = listen, .stores = *specs};
   }
 };
@@ -95,7 +106,8 @@ Command init_command() {
               auto device = init_pool(*options, *pool, user_name());
               if (!device) return context.output.fail(context.home, device.error());
               if (context.output.json) context.output.emit(device_json(*device, flags->phrase_out.empty()));
-              context.output.say(fmt::format("Pool {} ({}) made; this node is {}.", device->pool_name, device->pool_id, device->node_id.substr(0, 8)));
+              context.output.say(fmt::format("Pool {} ({}) made; this node is {}.", device->pool_name, device->pool_id,
+                                             device->node_id.substr(0, 8)));
               const int code = hand_over_phrase(context.output, *device, flags->phrase_out);
               context.output.say("Next: run `cairnd` here, then `cairn invite` for each further machine.");
               return code;
@@ -107,7 +119,9 @@ void print_qr(const std::string& code) {
   QRcode* qr = QRcode_encodeString8bit(code.c_str(), 0, QR_ECLEVEL_L);
   if (qr == nullptr) return;
   // Two rows of modules for each line of text, with a quiet zone of 2.
-  const auto dark = [&](int x, int y) { return x >= 0 && y >= 0 && x < qr->width && y < qr->width && (qr->data[y * qr->width + x] & 1) != 0; };
+  const auto dark = [&](int x, int y) {
+    return x >= 0 && y >= 0 && x < qr->width && y < qr->width && (qr->data[y * qr->width + x] & 1) != 0;
+  };
   for (int y = -2; y < qr->width + 2; y += 2) {
     std::string line;
     for (int x = -2; x < qr->width + 2; ++x) {
@@ -120,7 +134,8 @@ void print_qr(const std::string& code) {
 }
 
 Command invite_command() {
-  return {"invite", "print a code with which one more machine may join", "cairn invite --expires 24h", [](CLI::App& app) {
+  return {"invite", "print a code with which one more machine may join", "cairn invite --expires 24h",
+          [](CLI::App& app) {
             struct Flags {
               std::string role = "member", expires = "24h";
               uint32_t uses = 1;
@@ -130,7 +145,10 @@ Command invite_command() {
             app.add_option("--uses", flags->uses, "how many may join with it")->check(CLI::Range(1, 1000));
             app.add_option("--expires", flags->expires, "how long it is good")->check(duration_text());
             return [=](Context& context) {
-              auto code = make_invite({.home = context.home, .admin = flags->role == "admin", .uses = flags->uses, .expires = *parse_duration(flags->expires)});
+              auto code = make_invite({.home = context.home,
+                                       .admin = flags->role == "admin",
+                                       .uses = flags->uses,
+                                       .expires = *parse_duration(flags->expires)});
               if (!code) return context.output.fail(context.home, code.error());
               if (context.output.json) {
                 context.output.emit({{"code", *code}, {"role", flags->role}, {"uses", flags->uses}});
@@ -151,7 +169,8 @@ bool confirm(const std::string& question) {
 }
 
 Command join_command() {
-  return {"join", "join a pool with a code from `cairn invite`", "cairn join cairn1... --store /srv/cairn --limit 200G", [](CLI::App& app) {
+  return {"join", "join a pool with a code from `cairn invite`", "cairn join cairn1... --store /srv/cairn --limit 200G",
+          [](CLI::App& app) {
             auto flags = std::make_shared<DeviceFlags>();
             auto code = std::make_shared<std::string>();
             auto yes = std::make_shared<bool>(false);
@@ -166,12 +185,14 @@ Command join_command() {
               if (!invite) return context.output.fail("", invite.error());
               if (!*yes) {
                 fmt::print(stderr, "Pool {} with fingerprint {}\n", printable(invite->pool_name), invite->fingerprint);
-                if (!confirm("Is this the fingerprint that you were told?")) return context.output.fail("", Error{Code::cancelled, "the fingerprint was not confirmed"});
+                if (!confirm("Is this the fingerprint that you were told?"))
+                  return context.output.fail("", Error{Code::cancelled, "the fingerprint was not confirmed"});
               }
               auto device = join_pool(*options, *code, user_name());
               if (!device) return context.output.fail(context.home, device.error());
               if (context.output.json) context.output.emit(device_json(*device, flags->phrase_out.empty()));
-              context.output.say(fmt::format("Joined pool {} ({}) as node {}.", printable(device->pool_name), device->pool_id, device->node_id.substr(0, 8)));
+              context.output.say(fmt::format("Joined pool {} ({}) as node {}.", printable(device->pool_name),
+                                             device->pool_id, device->node_id.substr(0, 8)));
               const int result = hand_over_phrase(context.output, *device, flags->phrase_out);
               context.output.say("Next: run `cairnd` here.");
               return result;
@@ -186,7 +207,8 @@ Command recover_command() {
               std::string phrase_file, pool, peer;
             };
             auto flags = std::make_shared<Flags>();
-            app.add_option("--phrase-file", flags->phrase_file, "file with the 24 words, '-' for standard input")->required();
+            app.add_option("--phrase-file", flags->phrase_file, "file with the 24 words, '-' for standard input")
+                ->required();
             app.add_option("--pool", flags->pool, "the pool's ID")->required();
             app.add_option("--peer", flags->peer, "HOST:PORT of any live peer")->required();
             app.add_option("--name", flags->name, "this node's name (default: host name)");
@@ -205,7 +227,8 @@ Command recover_command() {
               auto device = recover_device(*options, phrase, flags->pool, flags->peer);
               if (!device) return context.output.fail(flags->peer, device.error());
               if (context.output.json) context.output.emit(device_json(*device, false));
-              context.output.say(fmt::format("This machine is node {} of pool {} now. Your volumes: `cairn volume ls`.", device->node_id.substr(0, 8), printable(device->pool_name)));
+              context.output.say(fmt::format("This machine is node {} of pool {} now. Your volumes: `cairn volume ls`.",
+                                             device->node_id.substr(0, 8), printable(device->pool_name)));
               return static_cast<int>(kDone);
             };
           }};
@@ -217,11 +240,15 @@ Command kit_command() {
               auto kit = recovery_kit(context.home);
               if (!kit) return context.output.fail(context.home, kit.error());
               if (context.output.json) {
-                context.output.emit({{"phrase", kit->phrase}, {"pool", {{"id", kit->pool_id}, {"name", kit->pool_name}}}, {"member", kit->member_name}, {"peers", kit->peers}});
+                context.output.emit({{"phrase", kit->phrase},
+                                     {"pool", {{"id", kit->pool_id}, {"name", kit->pool_name}}},
+                                     {"member", kit->member_name},
+                                     {"peers", kit->peers}});
                 return static_cast<int>(kDone);
               }
               fmt::print("CAIRN RECOVERY KIT - keep it secret, keep it safe, keep it on paper\n\n");
-              fmt::print("Pool         {}\nPool ID      {}\nFingerprint  {}\nMember       {}\n\nRecovery phrase\n", printable(kit->pool_name), kit->pool_id, kit->fingerprint, printable(kit->member_name));
+              fmt::print("Pool         {}\nPool ID      {}\nFingerprint  {}\nMember       {}\n\nRecovery phrase\n",
+                         printable(kit->pool_name), kit->pool_id, kit->fingerprint, printable(kit->member_name));
               size_t number = 0;
               std::string word;
               for (const char c : kit->phrase + " ") {
@@ -235,38 +262,60 @@ Command kit_command() {
               }
               fmt::print("\nPeers\n");
               for (const auto& peer : kit->peers) fmt::print("  {}\n", printable(peer));
-              fmt::print("\nTo get everything back on an empty machine: write the words into a file, then\n"
-                         "  cairn recover --phrase-file FILE --pool {} --peer HOST:PORT\n  cairn get main:/ DIRECTORY\n", kit->pool_id);
+              fmt::print(
+                  "\nTo get everything back on an empty machine: write the words into a file, then\n"
+                  "  cairn recover --phrase-file FILE --pool {} --peer HOST:PORT\n  cairn get main:/ DIRECTORY\n",
+                  kit->pool_id);
               return static_cast<int>(kDone);
             };
           }};
 }
 
 Json node_json(const NodeReport& node) {
-  return {{"id", node.id}, {"name", node.name}, {"state", node.state}, {"used", node.used}, {"limit", node.limit}, {"free", node.free},
-          {"audit", node.audit}, {"path", node.path}, {"member", node.member}, {"domain", node.domain}, {"addresses", node.addresses},
-          {"lends", node.lends}, {"self", node.self}, {"last_heard_seconds", node.last_heard_seconds}};
+  return {{"id", node.id},
+          {"name", node.name},
+          {"state", node.state},
+          {"used", node.used},
+          {"limit", node.limit},
+          {"free", node.free},
+          {"audit", node.audit},
+          {"path", node.path},
+          {"member", node.member},
+          {"domain", node.domain},
+          {"addresses", node.addresses},
+          {"lends", node.lends},
+          {"self", node.self},
+          {"last_heard_seconds", node.last_heard_seconds}};
 }
 
 void print_nodes(const std::vector<NodeReport>& nodes) {
   fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11}  {:<8}{}\n", "NODE", "NAME", "STATE", "USED", "LIMIT", "PATH", "AUDIT");
   for (const NodeReport& node : nodes) {
-    fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11}  {:<8}{}\n", node.id.substr(0, 8), printable(node.name) + (node.self ? " (me)" : ""), node.state,
-               format_size(node.used), format_size(node.limit), node.path, node.audit);
+    fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11}  {:<8}{}\n", node.id.substr(0, 8),
+               printable(node.name) + (node.self ? " (me)" : ""), node.state, format_size(node.used),
+               format_size(node.limit), node.path, node.audit);
   }
 }
 
 Json volume_json(const VolumeReport& volume) {
-  return {{"name", volume.name}, {"id", volume.id}, {"files", volume.files}, {"bytes", volume.bytes}, {"sequence", volume.sequence}};
+  return {{"name", volume.name},
+          {"id", volume.id},
+          {"files", volume.files},
+          {"bytes", volume.bytes},
+          {"sequence", volume.sequence}};
 }
 
 Json store_json(const StoreReport& store) {
-  return {{"id", store.id}, {"path", store.path}, {"state", store.state}, {"limit", store.limit}, {"used", store.used}, {"free", store.free},
+  return {{"id", store.id},         {"path", store.path},       {"state", store.state},
+          {"limit", store.limit},   {"used", store.used},       {"free", store.free},
           {"shards", store.shards}, {"corrupt", store.corrupt}, {"running", store.running}};
 }
 
 Json report_json(const PoolReport& report) {
-  Json object = {{"pool", {{"id", report.id}, {"name", report.name}}}, {"member", report.member}, {"node", report.node}, {"daemon_running", report.daemon_running}};
+  Json object = {{"pool", {{"id", report.id}, {"name", report.name}}},
+                 {"member", report.member},
+                 {"node", report.node},
+                 {"daemon_running", report.daemon_running}};
   object["nodes"] = Json::array();
   for (const auto& node : report.nodes) object["nodes"].push_back(node_json(node));
   object["stores"] = Json::array();
@@ -274,11 +323,18 @@ Json report_json(const PoolReport& report) {
   object["volumes"] = Json::array();
   for (const auto& volume : report.volumes) object["volumes"].push_back(volume_json(volume));
   object["mounts"] = Json::array();
-  object["packs"] = {{"at_goal", report.packs.at_goal}, {"below_goal", report.packs.below_goal}, {"lost", report.packs.lost}, {"below", report.packs.below}};
+  object["packs"] = {{"at_goal", report.packs.at_goal},
+                     {"below_goal", report.packs.below_goal},
+                     {"lost", report.packs.lost},
+                     {"below", report.packs.below}};
   object["redundancy"] = {{"k", report.k}, {"m", report.m}};
   object["bad_holders"] = Json::array();
   for (const auto& bad : report.bad_holders) {
-    object["bad_holders"].push_back({{"node", bad.node}, {"pack", bad.pack}, {"slot", bad.slot}, {"what", bad.what}, {"found", format_time(bad.found)}});
+    object["bad_holders"].push_back({{"node", bad.node},
+                                     {"pack", bad.pack},
+                                     {"slot", bad.slot},
+                                     {"what", bad.what},
+                                     {"found", format_time(bad.found)}});
   }
   object["warnings"] = report.warnings;
   return object;
@@ -296,20 +352,30 @@ Command status_command() {
                 context.output.emit(report_json(*report));
                 return static_cast<int>(kDone);
               }
-              fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8), printable(report->member));
-              fmt::print("This node {}, daemon {}\n\n", report->node.substr(0, 8), report->daemon_running ? "running" : "not running");
+              fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
+                         printable(report->member));
+              fmt::print("This node {}, daemon {}\n\n", report->node.substr(0, 8),
+                         report->daemon_running ? "running" : "not running");
               print_nodes(report->nodes);
-              fmt::print("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k, report->m, report->m);
-              for (const auto& volume : report->volumes) fmt::print("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files, format_size(volume.bytes));
+              fmt::print("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
+                         report->m, report->m);
+              for (const auto& volume : report->volumes)
+                fmt::print("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files,
+                           format_size(volume.bytes));
               const PackHealth& packs = report->packs;
               if (packs.lost > 0) {
-                fmt::print("\nDAMAGE: {} packs have too few shards left to be read now; {} are below their goal, {} at it.\n", packs.lost, packs.below_goal, packs.at_goal);
+                fmt::print(
+                    "\nDAMAGE: {} packs have too few shards left to be read now; {} are below their goal, {} at it.\n",
+                    packs.lost, packs.below_goal, packs.at_goal);
               } else if (packs.below_goal > 0) {
-                fmt::print("\nBelow goal: {} of {} packs have fewer live shards than they should; all can be read.\n", packs.below_goal, packs.below_goal + packs.at_goal);
+                fmt::print("\nBelow goal: {} of {} packs have fewer live shards than they should; all can be read.\n",
+                           packs.below_goal, packs.below_goal + packs.at_goal);
               } else {
                 fmt::print("\nSafe: all {} packs are at their redundancy goal.\n", packs.at_goal);
               }
-              for (const auto& bad : report->bad_holders) fmt::print("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8), bad.pack.substr(0, 8), bad.slot, bad.what, format_time(bad.found));
+              for (const auto& bad : report->bad_holders)
+                fmt::print("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8),
+                           bad.pack.substr(0, 8), bad.slot, bad.what, format_time(bad.found));
               for (const auto& warning : report->warnings) fmt::print("Warning: {}\n", printable(warning));
               return static_cast<int>(kDone);
             };
@@ -347,9 +413,13 @@ Command ping_command() {
               auto answer = client->ping(*node);
               if (!answer) return context.output.fail(*node, answer.error());
               if (context.output.json) {
-                context.output.emit({{"id", answer->id}, {"name", answer->name}, {"address", answer->address}, {"milliseconds", answer->milliseconds}});
+                context.output.emit({{"id", answer->id},
+                                     {"name", answer->name},
+                                     {"address", answer->address},
+                                     {"milliseconds", answer->milliseconds}});
               } else {
-                fmt::print("{} {} at {}: {:.2f} ms\n", answer->id.substr(0, 8), printable(answer->name), answer->address, answer->milliseconds);
+                fmt::print("{} {} at {}: {:.2f} ms\n", answer->id.substr(0, 8), printable(answer->name),
+                           answer->address, answer->milliseconds);
               }
               return static_cast<int>(kDone);
             };
@@ -367,7 +437,9 @@ Command doctor_command() {
               for (const Finding& finding : client->doctor()) {
                 all_well = all_well && finding.ok;
                 list.push_back({{"ok", finding.ok}, {"what", finding.what}, {"fix", finding.fix}});
-                if (!context.output.json) fmt::print("{}  {}{}\n", finding.ok ? "ok  " : "FIX ", printable(finding.what), finding.ok ? "" : ": " + printable(finding.fix));
+                if (!context.output.json)
+                  fmt::print("{}  {}{}\n", finding.ok ? "ok  " : "FIX ", printable(finding.what),
+                             finding.ok ? "" : ": " + printable(finding.fix));
               }
               if (context.output.json) context.output.emit({{"ok", all_well}, {"findings", list}});
               return static_cast<int>(all_well ? kDone : kFailed);
@@ -376,23 +448,27 @@ Command doctor_command() {
 }
 
 Command store_add_command() {
-  return {"store add", "lend space in one more directory", "cairn store add /mnt/usb --limit 500G --keep-free 10%", [](CLI::App& app) {
-            struct Flags {
-              std::string directory, limit, keep_free;
-            };
-            auto flags = std::make_shared<Flags>();
-            app.add_option("directory", flags->directory, "where")->required();
-            app.add_option("--limit", flags->limit, "how much at the most")->required()->check(size_text());
-            app.add_option("--keep-free", flags->keep_free, "what stays free on that disk whatever the limit: a size or a share (default 10%)");
-            return [=](Context& context) {
-              auto spec = store_spec(flags->directory, flags->limit, flags->keep_free);
-              if (!spec) return context.output.fail(flags->directory, spec.error());
-              if (auto done = add_store(context.home, *spec); !done) return context.output.fail(flags->directory, done.error());
-              if (context.output.json) context.output.emit({{"path", spec->path}, {"limit", spec->limit}});
-              context.output.say(fmt::format("Lending up to {} in {}.", format_size(spec->limit), printable(spec->path)));
-              return static_cast<int>(kDone);
-            };
-          }};
+  return {
+      "store add", "lend space in one more directory", "cairn store add /mnt/usb --limit 500G --keep-free 10%",
+      [](CLI::App& app) {
+        struct Flags {
+          std::string directory, limit, keep_free;
+        };
+        auto flags = std::make_shared<Flags>();
+        app.add_option("directory", flags->directory, "where")->required();
+        app.add_option("--limit", flags->limit, "how much at the most")->required()->check(size_text());
+        app.add_option("--keep-free", flags->keep_free,
+                       "what stays free on that disk whatever the limit: a size or a share (default 10%)");
+        return [=](Context& context) {
+          auto spec = store_spec(flags->directory, flags->limit, flags->keep_free);
+          if (!spec) return context.output.fail(flags->directory, spec.error());
+          if (auto done = add_store(context.home, *spec); !done)
+            return context.output.fail(flags->directory, done.error());
+          if (context.output.json) context.output.emit({{"path", spec->path}, {"limit", spec->limit}});
+          context.output.say(fmt::format("Lending up to {} in {}.", format_size(spec->limit), printable(spec->path)));
+          return static_cast<int>(kDone);
+        };
+      }};
 }
 
 Command store_ls_command() {
@@ -409,9 +485,11 @@ Command store_ls_command() {
                 context.output.emit({{"stores", list}});
                 return static_cast<int>(kDone);
               }
-              fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", "DIRECTORY", "USED", "LIMIT", "FREE", "SHARDS", "STATE");
+              fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", "DIRECTORY", "USED", "LIMIT", "FREE", "SHARDS",
+                         "STATE");
               for (const auto& store : *stores) {
-                fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", printable(store.path), format_size(store.used), format_size(store.limit), format_size(store.free), store.shards, printable(store.state));
+                fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", printable(store.path), format_size(store.used),
+                           format_size(store.limit), format_size(store.free), store.shards, printable(store.state));
               }
               return static_cast<int>(kDone);
             };
@@ -421,8 +499,8 @@ Command store_ls_command() {
 }  // namespace
 
 std::vector<Command> pool_commands() {
-  return {init_command(), invite_command(), join_command(), recover_command(), kit_command(), status_command(),
-          nodes_command(), ping_command(), doctor_command(), store_add_command(), store_ls_command()};
+  return {init_command(),  invite_command(), join_command(),   recover_command(),   kit_command(),     status_command(),
+          nodes_command(), ping_command(),   doctor_command(), store_add_command(), store_ls_command()};
 }
 
 }  // namespace cairn::tools

@@ -9,9 +9,17 @@ namespace cairn::tools {
 namespace {
 
 Json volume_json(const VolumeReport& volume) {
-  return {{"name", volume.name}, {"id", volume.id}, {"files", volume.files}, {"bytes", volume.bytes}, {"sequence", volume.sequence},
-          {"keepers", volume.keepers}, {"keepers_alive", volume.keepers_alive}, {"packs", volume.packs}, {"stored_bytes", volume.stored_bytes},
-          {"deduplicates", volume.deduplicates}, {"written", volume.written == 0 ? Json(nullptr) : Json(format_time(volume.written))}};
+  return {{"name", volume.name},
+          {"id", volume.id},
+          {"files", volume.files},
+          {"bytes", volume.bytes},
+          {"sequence", volume.sequence},
+          {"keepers", volume.keepers},
+          {"keepers_alive", volume.keepers_alive},
+          {"packs", volume.packs},
+          {"stored_bytes", volume.stored_bytes},
+          {"deduplicates", volume.deduplicates},
+          {"written", volume.written == 0 ? Json(nullptr) : Json(format_time(volume.written))}};
 }
 
 Command create_command() {
@@ -42,11 +50,13 @@ Command ls_command() {
               auto volumes = client->volumes();
               if (!volumes) return context.output.fail(context.home, volumes.error());
               Json list = Json::array();
-              if (!context.output.json && !context.output.quiet) fmt::print("{:<20}{:<10}{:>10} {:>12}  {}\n", "VOLUME", "ID", "FILES", "BYTES", "LAST COMMIT");
+              if (!context.output.json && !context.output.quiet)
+                fmt::print("{:<20}{:<10}{:>10} {:>12}  {}\n", "VOLUME", "ID", "FILES", "BYTES", "LAST COMMIT");
               for (const auto& volume : *volumes) {
                 list.push_back(volume_json(volume));
                 if (!context.output.json) {
-                  fmt::print("{:<20}{:<10}{:>10} {:>12}  {}\n", printable(volume.name), volume.id.substr(0, 8), volume.files, format_size(volume.bytes),
+                  fmt::print("{:<20}{:<10}{:>10} {:>12}  {}\n", printable(volume.name), volume.id.substr(0, 8),
+                             volume.files, format_size(volume.bytes),
                              volume.written == 0 ? "never" : format_time(volume.written));
                 }
               }
@@ -70,9 +80,12 @@ Command info_command() {
                 context.output.emit(volume_json(*volume));
                 return static_cast<int>(kDone);
               }
-              fmt::print("Volume    {}\nID        {}\nFiles     {} ({})\nCommits   {}{}\nKeepers   {} of {} alive\nPacks     {} ({} with redundancy)\n", printable(volume->name), volume->id,
-                         volume->files, format_size(volume->bytes), volume->sequence, volume->written == 0 ? "" : ", last at " + format_time(volume->written),
-                         volume->keepers_alive, volume->keepers.size(), volume->packs, format_size(volume->stored_bytes));
+              fmt::print(
+                  "Volume    {}\nID        {}\nFiles     {} ({})\nCommits   {}{}\nKeepers   {} of {} alive\nPacks     "
+                  "{} ({} with redundancy)\n",
+                  printable(volume->name), volume->id, volume->files, format_size(volume->bytes), volume->sequence,
+                  volume->written == 0 ? "" : ", last at " + format_time(volume->written), volume->keepers_alive,
+                  volume->keepers.size(), volume->packs, format_size(volume->stored_bytes));
               return static_cast<int>(kDone);
             };
           }};
@@ -80,6 +93,8 @@ Command info_command() {
 
 }  // namespace
 
-std::vector<Command> volume_commands() { return {create_command(), ls_command(), info_command()}; }
+std::vector<Command> volume_commands() {
+  return {create_command(), ls_command(), info_command()};
+}
 
 }  // namespace cairn::tools

@@ -1,5 +1,5 @@
-// `cairn demo`: a real pool of daemons on this machine. Stores a tree, kills daemons with SIGKILL, reads everything back
-// and compares it bit for bit.
+// `cairn demo`: a real pool of daemons on this machine. Stores a tree, kills daemons with SIGKILL, reads everything
+// back and compares it bit for bit.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -27,7 +27,9 @@ namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 
 volatile std::sig_atomic_t demo_interrupted = 0;
-void on_interrupt(int) { demo_interrupted = 1; }
+void on_interrupt(int) {
+  demo_interrupted = 1;
+}
 
 // One daemon of the demo: a process of its own, ended when this goes.
 class DaemonProcess {
@@ -67,7 +69,8 @@ class DaemonProcess {
       line.append(buffer, static_cast<size_t>(got));
     }
     ::close(pipe_ends[0]);
-    if (!line.starts_with("ready ")) return fail(Code::io, fmt::format("the daemon of {} did not get ready; its log is {}", home, log));
+    if (!line.starts_with("ready "))
+      return fail(Code::io, fmt::format("the daemon of {} did not get ready; its log is {}", home, log));
     return {};
   }
 
@@ -76,7 +79,8 @@ class DaemonProcess {
     if (pid_ <= 0) return;
     ::kill(pid_, signal);
     int status = 0;
-    for (int i = 0; i < 200 && ::waitpid(pid_, &status, WNOHANG) == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    for (int i = 0; i < 200 && ::waitpid(pid_, &status, WNOHANG) == 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
     if (::waitpid(pid_, &status, WNOHANG) == 0) {
       ::kill(pid_, SIGKILL);
       ::waitpid(pid_, &status, 0);
@@ -107,7 +111,9 @@ class Demo {
       std::error_code error;
       fs::remove_all(work_, error);
     }
-    if (!done) return output_.fail("", demo_interrupted != 0 ? Error{Code::interrupted, "everything that was started has ended"} : done.error());
+    if (!done)
+      return output_.fail(
+          "", demo_interrupted != 0 ? Error{Code::interrupted, "everything that was started has ended"} : done.error());
     return *done;
   }
 
@@ -124,7 +130,9 @@ class Demo {
     const std::string program = fs::read_symlink("/proc/self/exe").parent_path().string() + "/cairnd";
     for (size_t i = 0; i < flags_.nodes; ++i) {
       if (demo_interrupted != 0) return fail(Code::interrupted);
-      const DeviceOptions device{.home = home(i), .node_name = fmt::format("node{}", i + 1), .listen = "127.0.0.1:0",
+      const DeviceOptions device{.home = home(i),
+                                 .node_name = fmt::format("node{}", i + 1),
+                                 .listen = "127.0.0.1:0",
                                  .stores = {{.path = home(i) + "/store", .limit = store_limit_, .keep_free_share = 0}}};
       if (i == 0) {
         auto made = init_pool(device, "demo", "founder");
@@ -148,7 +156,8 @@ class Demo {
     while (SteadyClock::now() < deadline && demo_interrupted == 0) {
       auto nodes = client.nodes();
       if (!nodes) return fail(nodes.error());
-      const auto alive = std::ranges::count_if(*nodes, [](const NodeReport& node) { return node.state == "alive" && node.lends; });
+      const auto alive =
+          std::ranges::count_if(*nodes, [](const NodeReport& node) { return node.state == "alive" && node.lends; });
       if (static_cast<size_t>(alive) == flags_.nodes) return {};
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
@@ -161,7 +170,8 @@ class Demo {
       if (::mkdtemp(pattern.data()) == nullptr) return fail(Code::io, "cannot make a temporary folder");
       work_ = pattern;
     } else {
-      if (fs::exists(flags_.keep) && !fs::is_empty(flags_.keep)) return fail(Code::exists, "'" + flags_.keep + "' is not empty");
+      if (fs::exists(flags_.keep) && !fs::is_empty(flags_.keep))
+        return fail(Code::exists, "'" + flags_.keep + "' is not empty");
       work_ = fs::absolute(flags_.keep).string();
       fs::create_directories(work_);
     }
@@ -172,7 +182,8 @@ class Demo {
     }
     auto before = digest_tree(source);
     if (!before) return fail(before.error());
-    tell(fmt::format("{}: {} files, {}", flags_.path.empty() ? "the built-in tree" : printable(source), before->files, format_size(before->bytes)));
+    tell(fmt::format("{}: {} files, {}", flags_.path.empty() ? "the built-in tree" : printable(source), before->files,
+                     format_size(before->bytes)));
     store_limit_ = std::max<uint64_t>(256 * kMiB, before->bytes * 2 + 64 * kMiB);
 
     CAIRN_TRY(start_pool());
@@ -193,8 +204,10 @@ class Demo {
     auto put = (*client)->put({source}, "main:/kept", options);
     if (!put) return fail(put.error());
     if (demo_interrupted != 0) return fail(Code::interrupted);
-    tell(fmt::format("stored {} files, {} in {} packs in {:.1f} s ({}/s); {} packs below their goal", put->files, format_size(put->bytes), put->packs, put->seconds,
-                     format_size(static_cast<uint64_t>(static_cast<double>(put->bytes) / std::max(put->seconds, 1e-3))), put->packs_below_goal));
+    tell(fmt::format("stored {} files, {} in {} packs in {:.1f} s ({}/s); {} packs below their goal", put->files,
+                     format_size(put->bytes), put->packs, put->seconds,
+                     format_size(static_cast<uint64_t>(static_cast<double>(put->bytes) / std::max(put->seconds, 1e-3))),
+                     put->packs_below_goal));
 
     std::vector<size_t> order(flags_.nodes);
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -212,8 +225,9 @@ class Demo {
     const std::string restored = work_ + "/restored";
     auto got = (*client)->get("main:/kept", restored, options);
     if (!got) return fail(got.error());
-    tell(fmt::format("read back {} files, {} in {:.1f} s ({}/s)", got->files, format_size(got->bytes), got->seconds,
-                     format_size(static_cast<uint64_t>(static_cast<double>(got->bytes) / std::max(got->seconds, 1e-3)))));
+    tell(fmt::format(
+        "read back {} files, {} in {:.1f} s ({}/s)", got->files, format_size(got->bytes), got->seconds,
+        format_size(static_cast<uint64_t>(static_cast<double>(got->bytes) / std::max(got->seconds, 1e-3)))));
 
     auto after = digest_tree(restored);
     if (!after) return fail(after.error());
@@ -222,7 +236,8 @@ class Demo {
       const auto found = after->entries.find(path);
       if (found != after->entries.end() && found->second == what) continue;
       ++differences;
-      output_.warn(fmt::format("'{}' was [{}] and came back as [{}]", path, what, found == after->entries.end() ? "nothing" : found->second));
+      output_.warn(fmt::format("'{}' was [{}] and came back as [{}]", path, what,
+                               found == after->entries.end() ? "nothing" : found->second));
     }
     for (const auto& [path, what] : after->entries) {
       if (before->entries.contains(path)) continue;
@@ -230,11 +245,21 @@ class Demo {
       output_.warn(fmt::format("'{}' came back and was not there", path));
     }
     if (output_.json) {
-      output_.emit({{"message_type", "summary"}, {"nodes", flags_.nodes}, {"killed", killed}, {"k", report->k}, {"m", report->m}, {"files", before->files},
-                    {"bytes", before->bytes}, {"entries", before->entries.size()}, {"differences", differences}, {"put_seconds", put->seconds}, {"get_seconds", got->seconds}});
+      output_.emit({{"message_type", "summary"},
+                    {"nodes", flags_.nodes},
+                    {"killed", killed},
+                    {"k", report->k},
+                    {"m", report->m},
+                    {"files", before->files},
+                    {"bytes", before->bytes},
+                    {"entries", before->entries.size()},
+                    {"differences", differences},
+                    {"put_seconds", put->seconds},
+                    {"get_seconds", got->seconds}});
     }
     if (differences > 0) return fail(Code::damaged, fmt::format("{} entries differ", differences));
-    tell(fmt::format("all {} entries are the same, bit for bit: SHA-256, size, permissions, times and links", before->entries.size()));
+    tell(fmt::format("all {} entries are the same, bit for bit: SHA-256, size, permissions, times and links",
+                     before->entries.size()));
     if (!flags_.keep.empty()) tell("everything is kept in " + work_);
     return static_cast<int>(kDone);
   }
@@ -248,14 +273,17 @@ class Demo {
 };
 
 Command demo_command() {
-  return {"demo", "a real pool on this machine: store a tree, kill daemons, read it back, compare", "cairn demo --nodes 6 --kill 2 ~/Pictures", [](CLI::App& app) {
+  return {"demo", "a real pool on this machine: store a tree, kill daemons, read it back, compare",
+          "cairn demo --nodes 6 --kill 2 ~/Pictures", [](CLI::App& app) {
             auto flags = std::make_shared<Flags>();
             app.add_option("--nodes", flags->nodes, "daemons to start")->check(CLI::Range(1, 32));
             app.add_option("--kill", flags->kill, "how many of them to kill with SIGKILL")->check(CLI::Range(0, 31));
-            app.add_option("--keep", flags->keep, "work in this new folder and leave it (default: a temporary one)")->type_name("DIR");
+            app.add_option("--keep", flags->keep, "work in this new folder and leave it (default: a temporary one)")
+                ->type_name("DIR");
             app.add_option("path", flags->path, "what to store (default: a built-in tree)");
             return [=](Context& context) {
-              if (flags->kill >= flags->nodes) return context.output.fail("", Error{Code::bad_input, "--kill must be less than --nodes"});
+              if (flags->kill >= flags->nodes)
+                return context.output.fail("", Error{Code::bad_input, "--kill must be less than --nodes"});
               return Demo(context.output, *flags).run();
             };
           }};
@@ -263,6 +291,8 @@ Command demo_command() {
 
 }  // namespace
 
-std::vector<Command> demo_commands() { return {demo_command()}; }
+std::vector<Command> demo_commands() {
+  return {demo_command()};
+}
 
 }  // namespace cairn::tools

@@ -71,11 +71,13 @@ Status write_demo_tree(const std::string& root) {
     fs::create_directories(top / "letters/drafts");
     fs::create_directories(top / "music");
     fs::create_directories(top / "empty folder");
-    for (uint64_t i = 1; i <= 12; ++i) write_noise(top / fmt::format("photos/2026/img_{:04}.jpg", i), i, 1'500'000 + i * 77'777);
+    for (uint64_t i = 1; i <= 12; ++i)
+      write_noise(top / fmt::format("photos/2026/img_{:04}.jpg", i), i, 1'500'000 + i * 77'777);
     write_noise(top / "music/concert.flac", 99, 16 << 20);
     for (int i = 0; i < 180; ++i) {
       std::ofstream letter(top / fmt::format("letters/letter {:03}.txt", i));
-      for (int line = 0; line < 5 + i; ++line) letter << "Dear friend, this is line " << line << " of letter " << i << ".\n";
+      for (int line = 0; line < 5 + i; ++line)
+        letter << "Dear friend, this is line " << line << " of letter " << i << ".\n";
     }
     std::ofstream(top / "letters/drafts/nothing.txt");
     std::ofstream(top / "letters/odd\nname \xff\xfe.txt") << "a name with a newline and bytes that are not UTF-8\n";
@@ -96,12 +98,15 @@ Result<TreeDigest> digest_tree(const std::string& root) {
   std::error_code error;
   std::vector<fs::path> paths = {fs::path(root)};
   if (fs::is_directory(fs::symlink_status(root, error))) {
-    for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator(); it.increment(error)) paths.push_back(it->path());
+    for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator();
+         it.increment(error))
+      paths.push_back(it->path());
   }
   if (error) return fail(Code::io, fmt::format("cannot walk '{}': {}", root, error.message()));
   for (const fs::path& path : paths) {
-    struct stat info {};
-    if (::lstat(path.c_str(), &info) != 0) return fail(Code::io, fmt::format("cannot stat '{}': {}", path.string(), std::strerror(errno)));
+    struct stat info{};
+    if (::lstat(path.c_str(), &info) != 0)
+      return fail(Code::io, fmt::format("cannot stat '{}': {}", path.string(), std::strerror(errno)));
     std::string what = fmt::format("{:o} {}.{:09}", info.st_mode, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
     if (S_ISREG(info.st_mode)) {
       uint64_t size = 0;

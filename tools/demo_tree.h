@@ -12,7 +12,8 @@ namespace cairn::tools {
 // Writes a small zoo of files below `root`: about 200 files and 40 MiB, with links, odd names, sparse and empty files.
 Status write_demo_tree(const std::string& root);
 
-// Path below the root -> what it is: type, permissions, size, mtime in ns, and SHA-256 of the content or the link's target.
+// Path below the root -> what it is: type, permissions, size, mtime in ns, and SHA-256 of the content or the link's
+// target.
 struct TreeDigest {
   std::map<std::string, std::string> entries;
   uint64_t files = 0, bytes = 0;

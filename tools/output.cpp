@@ -9,17 +9,25 @@ namespace cairn::tools {
 
 int exit_code(Code code) {
   switch (code) {
-    case Code::not_found: return kNotFound;
-    case Code::bad_input: return kUsage;
-    case Code::wrong_phrase: return kWrongPhrase;
+    case Code::not_found:
+      return kNotFound;
+    case Code::bad_input:
+      return kUsage;
+    case Code::wrong_phrase:
+      return kWrongPhrase;
     case Code::too_few_peers:
     case Code::unreachable:
-    case Code::timeout: return kTooFewPeers;
-    case Code::no_space: return kNoSpace;
+    case Code::timeout:
+      return kTooFewPeers;
+    case Code::no_space:
+      return kNoSpace;
     case Code::damaged:
-    case Code::corrupt: return kDamaged;
-    case Code::interrupted: return kInterrupted;
-    default: return kFailed;
+    case Code::corrupt:
+      return kDamaged;
+    case Code::interrupted:
+      return kInterrupted;
+    default:
+      return kFailed;
   }
 }
 
@@ -28,25 +36,38 @@ namespace {
 // What to do next, by what happened.
 const char* advice(Code code) {
   switch (code) {
-    case Code::not_found: return "look with `cairn ls` or `cairn volume ls`";
-    case Code::bad_input: return "see --help";
-    case Code::wrong_phrase: return "check the 24 words on your recovery kit";
+    case Code::not_found:
+      return "look with `cairn ls` or `cairn volume ls`";
+    case Code::bad_input:
+      return "see --help";
+    case Code::wrong_phrase:
+      return "check the 24 words on your recovery kit";
     case Code::too_few_peers:
     case Code::unreachable:
-    case Code::timeout: return "see which nodes are alive with `cairn nodes` and try again";
-    case Code::no_space: return "free some space, or lend more with `cairn store add`";
+    case Code::timeout:
+      return "see which nodes are alive with `cairn nodes` and try again";
+    case Code::no_space:
+      return "free some space, or lend more with `cairn store add`";
     case Code::damaged:
-    case Code::corrupt: return "run `cairn doctor`";
-    case Code::denied: return "ask an admin of the pool";
+    case Code::corrupt:
+      return "run `cairn doctor`";
+    case Code::denied:
+      return "ask an admin of the pool";
     case Code::expired:
-    case Code::used: return "ask for a new invite";
-    case Code::interrupted: return "run the same command again to go on";
-    case Code::overloaded: return "is another process using this home? try again in a moment";
-    default: return "run `cairn doctor`";
+    case Code::used:
+      return "ask for a new invite";
+    case Code::interrupted:
+      return "run the same command again to go on";
+    case Code::overloaded:
+      return "is another process using this home? try again in a moment";
+    default:
+      return "run `cairn doctor`";
   }
 }
 
-std::string with_advice(const std::string& line, Code code) { return line + "; " + advice(code); }
+std::string with_advice(const std::string& line, Code code) {
+  return line + "; " + advice(code);
+}
 
 }  // namespace
 
@@ -70,7 +91,8 @@ void Output::file_error(const std::string& path, const Error& error) const {
     put_path(object, "item", path);
     fmt::print(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print(stderr, "cairn: {} failed on '{}': {}; the rest goes on\n", command, printable(path), printable(to_string(error)));
+    fmt::print(stderr, "cairn: {} failed on '{}': {}; the rest goes on\n", command, printable(path),
+               printable(to_string(error)));
   }
 }
 
@@ -90,7 +112,11 @@ void Output::emit(const Json& object) const {
 bool is_utf8(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    const size_t length = byte < 0x80 ? 1 : byte >= 0xC2 && byte < 0xE0 ? 2 : byte >= 0xE0 && byte < 0xF0 ? 3 : byte >= 0xF0 && byte < 0xF5 ? 4 : 0;
+    const size_t length = byte < 0x80                   ? 1
+                          : byte >= 0xC2 && byte < 0xE0 ? 2
+                          : byte >= 0xE0 && byte < 0xF0 ? 3
+                          : byte >= 0xF0 && byte < 0xF5 ? 4
+                                                        : 0;
     if (length == 0 || i + length > text.size()) return false;
     for (size_t j = 1; j < length; ++j) {
       if ((static_cast<unsigned char>(text[i + j]) & 0xC0) != 0x80) return false;
@@ -137,7 +163,8 @@ OnProgress ProgressLine::callback() {
 void ProgressLine::show(const Progress& p) {
   const double share = p.bytes_total > 0 ? static_cast<double>(p.bytes_done) / static_cast<double>(p.bytes_total) : 0;
   const double rate = p.seconds > 0.1 ? static_cast<double>(p.bytes_done) / p.seconds : 0;
-  const double left = rate > 0 && p.bytes_total > p.bytes_done ? static_cast<double>(p.bytes_total - p.bytes_done) / rate : 0;
+  const double left =
+      rate > 0 && p.bytes_total > p.bytes_done ? static_cast<double>(p.bytes_total - p.bytes_done) / rate : 0;
   if (output_.json) {
     Json object = {{"message_type", "status"}, {"seconds_elapsed", static_cast<uint64_t>(p.seconds)}};
     if (left > 0) object["seconds_remaining"] = static_cast<uint64_t>(left);
@@ -151,7 +178,8 @@ void ProgressLine::show(const Progress& p) {
     output_.emit(object);
     return;
   }
-  std::string line = p.bytes_total > 0 ? fmt::format("{} of {}  {:.0f} %", format_size(p.bytes_done), format_size(p.bytes_total), share * 100)
+  std::string line = p.bytes_total > 0 ? fmt::format("{} of {}  {:.0f} %", format_size(p.bytes_done),
+                                                     format_size(p.bytes_total), share * 100)
                                        : fmt::format("{}", format_size(p.bytes_done));
   line += fmt::format("  {} files  {}/s", p.files_done, format_size(static_cast<uint64_t>(rate)));
   if (left > 0) line += "  ETA " + format_duration(Duration(static_cast<int64_t>(left * 1e9)));

@@ -109,7 +109,7 @@ using OnFileError = std::function<void(const std::string& path, const Error& err
 
 struct TransferOptions {
   OnProgress on_progress;
-  OnFileError on_error;  // a file that could not be read or restored; the rest goes on
+  OnFileError on_error;      // a file that could not be read or restored; the rest goes on
   bool wait_placed = false;  // put: return once every pack is at its goal (or cannot be)
 };
 struct TransferReport {
@@ -118,8 +118,8 @@ struct TransferReport {
   uint64_t resumed_bytes = 0;                       // that an earlier, interrupted run had moved
   uint64_t bytes = 0;                               // of content
   uint64_t failed = 0;
-  uint64_t packs = 0, requests = 0;                 // packs written; requests on the wire
-  uint64_t bytes_sent = 0, bytes_received = 0;      // on the wire
+  uint64_t packs = 0, requests = 0;             // packs written; requests on the wire
+  uint64_t bytes_sent = 0, bytes_received = 0;  // on the wire
   uint64_t packs_below_goal = 0;
   double seconds = 0;
 };
@@ -153,10 +153,12 @@ class Client {
   // From `read` until it returns 0 bytes; in one file.
   using ReadBytes = std::function<Result<size_t>(void* into, size_t size)>;
   using WriteBytes = std::function<Status(const void* from, size_t size)>;
-  Result<TransferReport> put_stream(const ReadBytes& read, const std::string& destination, const TransferOptions& options);
+  Result<TransferReport> put_stream(const ReadBytes& read, const std::string& destination,
+                                    const TransferOptions& options);
   Result<TransferReport> get_stream(const std::string& source, const WriteBytes& write, const TransferOptions& options);
 
-  // Entries of a folder, or the one file, handed over in order of name (recursive: depth first). Returning false ends it.
+  // Entries of a folder, or the one file, handed over in order of name (recursive: depth first). Returning false ends
+  // it.
   Status list(const std::string& path, bool recursive, const std::function<bool(const FileStatus&)>& visit);
   Result<FileStatus> stat(const std::string& path);
   Status mkdir(const std::string& path, bool parents);

@@ -11,7 +11,7 @@ namespace cairn {
 
 struct DaemonOptions {
   std::string home;
-  std::string listen;    // overrides the configured address, and is kept
+  std::string listen;              // overrides the configured address, and is kept
   std::string log_level = "info";  // debug, info, warning, error
   // Called once, when it serves: NodeID in hex and HOST:PORT.
   std::function<void(const std::string& node_id, const std::string& address)> on_ready;

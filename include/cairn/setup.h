@@ -15,9 +15,9 @@ namespace cairn {
 // A directory to lend, and how much of it.
 struct StoreSpec {
   std::string path;
-  uint64_t limit = 0;              // bytes
-  uint64_t keep_free = 0;          // bytes of the file system that stay free, or
-  double keep_free_share = 0.10;   // this share of it: the larger counts
+  uint64_t limit = 0;             // bytes
+  uint64_t keep_free = 0;         // bytes of the file system that stay free, or
+  double keep_free_share = 0.10;  // this share of it: the larger counts
 };
 
 // What a device is told to be, for init, join and recover alike.

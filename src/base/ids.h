@@ -37,14 +37,14 @@ struct Id {
   auto operator<=>(const Id&) const = default;
 };
 
-using Hash = Id<struct HashTag>;            // a SHA-256 value
-using PoolId = Id<struct PoolIdTag>;        // SHA-256 of the genesis record
-using MemberId = Id<struct MemberIdTag>;    // SHA-256 of the member's public key (SPKI, DER)
-using NodeId = Id<struct NodeIdTag>;        // SHA-256 of the device's public key (SPKI, DER)
-using StoreId = Id<struct StoreIdTag>;      // random, in the store's marker file
-using VolumeId = Id<struct VolumeIdTag>;    // SHA-256 of the volume's founding record
-using ChunkId = Id<struct ChunkIdTag>;      // keyed hash of type and plaintext, or random
-using PackId = Id<struct PackIdTag>;        // SHA-256 of the pack header's signed bytes
+using Hash = Id<struct HashTag>;              // a SHA-256 value
+using PoolId = Id<struct PoolIdTag>;          // SHA-256 of the genesis record
+using MemberId = Id<struct MemberIdTag>;      // SHA-256 of the member's public key (SPKI, DER)
+using NodeId = Id<struct NodeIdTag>;          // SHA-256 of the device's public key (SPKI, DER)
+using StoreId = Id<struct StoreIdTag>;        // random, in the store's marker file
+using VolumeId = Id<struct VolumeIdTag>;      // SHA-256 of the volume's founding record
+using ChunkId = Id<struct ChunkIdTag>;        // keyed hash of type and plaintext, or random
+using PackId = Id<struct PackIdTag>;          // SHA-256 of the pack header's signed bytes
 using RegisterId = Id<struct RegisterIdTag>;  // names a compare-and-swap register at the keepers
 
 // A shard's name: slot i of a pack.

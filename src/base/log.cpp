@@ -9,8 +9,7 @@ namespace {
 
 class StderrLog final : public Log {
  public:
-  explicit StderrLog(LogLevel level)
-      : Log(level), logger_("cairn", std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
+  explicit StderrLog(LogLevel level) : Log(level), logger_("cairn", std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
     logger_.set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
     logger_.set_level(spdlog::level::trace);
   }
@@ -27,6 +26,8 @@ static_assert(static_cast<int>(LogLevel::error) == SPDLOG_LEVEL_ERROR);
 
 }  // namespace
 
-std::unique_ptr<Log> make_stderr_log(LogLevel level) { return std::make_unique<StderrLog>(level); }
+std::unique_ptr<Log> make_stderr_log(LogLevel level) {
+  return std::make_unique<StderrLog>(level);
+}
 
 }  // namespace cairn

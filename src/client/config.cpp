@@ -27,8 +27,10 @@ std::string quoted(const std::string& text) {
 }
 
 std::string store_text(const StoreSpec& store) {
-  const std::string keep = store.keep_free > 0 ? fmt::format("{}", store.keep_free) : fmt::format("{}%", store.keep_free_share * 100);
-  return fmt::format("\n[[store]]\npath = {}\nlimit = \"{}\"\nkeep_free = \"{}\"\n", quoted(store.path), store.limit, keep);
+  const std::string keep =
+      store.keep_free > 0 ? fmt::format("{}", store.keep_free) : fmt::format("{}%", store.keep_free_share * 100);
+  return fmt::format("\n[[store]]\npath = {}\nlimit = \"{}\"\nkeep_free = \"{}\"\n", quoted(store.path), store.limit,
+                     keep);
 }
 
 Result<StoreSpec> read_store(const toml::value& table) {
@@ -40,7 +42,8 @@ Result<StoreSpec> read_store(const toml::value& table) {
   const auto keep = toml::find_or<std::string>(table, "keep_free", "10%");
   if (keep.ends_with('%')) {
     store.keep_free_share = std::strtod(keep.c_str(), nullptr) / 100;
-    if (store.keep_free_share < 0 || store.keep_free_share >= 1) return fail(Code::bad_input, "keep_free of store " + store.path);
+    if (store.keep_free_share < 0 || store.keep_free_share >= 1)
+      return fail(Code::bad_input, "keep_free of store " + store.path);
   } else {
     auto bytes = parse_size(keep);
     if (!bytes) return fail(bytes.error(), "keep_free of store " + store.path);
@@ -59,7 +62,8 @@ Result<Config> parse_config(const std::string& text, const std::string& file_nam
     Config config;
     config.node_name = toml::find_or<std::string>(root, "name", "");
     config.domain = toml::find_or<std::string>(root, "domain", "");
-    auto listen = env::Address::parse(toml::find_or<std::string>(root, "listen", fmt::format("0.0.0.0:{}", kDefaultPort)));
+    auto listen =
+        env::Address::parse(toml::find_or<std::string>(root, "listen", fmt::format("0.0.0.0:{}", kDefaultPort)));
     if (!listen) return fail(listen.error(), file_name);
     config.listen = *listen;
     for (const auto& entry : toml::find_or<std::vector<std::string>>(root, "addresses", {})) {
@@ -83,7 +87,8 @@ Result<Config> parse_config(const std::string& text, const std::string& file_nam
 }
 
 std::string format_config(const Config& config) {
-  std::string text = "# Cairn: this device in its pool. The daemon reads this file when it starts and when it is told to.\n";
+  std::string text =
+      "# Cairn: this device in its pool. The daemon reads this file when it starts and when it is told to.\n";
   text += fmt::format("name = {}\nlisten = {}\n", quoted(config.node_name), quoted(config.listen.text()));
   if (!config.domain.empty()) text += fmt::format("domain = {}\n", quoted(config.domain));
   if (!config.addresses.empty()) {
@@ -102,7 +107,8 @@ std::string with_listen(const std::string& text, const env::Address& listen) {
   bool replaced = false, in_table = false;
   while (std::getline(lines, current)) {
     const size_t start = current.find_first_not_of(" \t");
-    const std::string_view trimmed = start == std::string::npos ? std::string_view() : std::string_view(current).substr(start);
+    const std::string_view trimmed =
+        start == std::string::npos ? std::string_view() : std::string_view(current).substr(start);
     in_table = in_table || trimmed.starts_with('[');
     if (!replaced && !in_table && trimmed.starts_with("listen")) {
       current = line;

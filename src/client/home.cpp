@@ -34,7 +34,9 @@ bool Home::exists() const {
 }
 
 Status Home::check() const {
-  if (!exists()) return fail(Code::not_found, "no pool in '" + path_ + "': make one with `cairn init` or join one with `cairn join`");
+  if (!exists())
+    return fail(Code::not_found,
+                "no pool in '" + path_ + "': make one with `cairn init` or join one with `cairn join`");
   return {};
 }
 
@@ -45,14 +47,20 @@ Result<Home::Kept> Home::identity() const {
   auto kept = wire::decode<wire::HomeIdentity>(ByteView(*bytes));
   if (!kept) return fail(kept.error(), file("identity"));
   crypto::Key seed, secret;
-  if (kept->device_seed().size() != seed.size() || kept->account_secret().size() != secret.size()) return fail(Code::corrupt, file("identity"));
+  if (kept->device_seed().size() != seed.size() || kept->account_secret().size() != secret.size())
+    return fail(Code::corrupt, file("identity"));
   std::memcpy(seed.data(), kept->device_seed().data(), seed.size());
   std::memcpy(secret.data(), kept->account_secret().data(), secret.size());
   auto certificate = peer::Certificate::parse(as_bytes(kept->certificate()));
   if (!certificate) return fail(certificate.error(), file("identity"));
   auto device = crypto::PrivateKey::from_seed(seed);
-  if (certificate->device_key != device.public_key()) return fail(Code::corrupt, file("identity") + ": certificate of another device");
-  return Kept{.identity = {.pool = certificate->pool, .node = certificate->node, .device = std::move(device), .member = peer::MemberKeys::derive(secret), .certificate = *certificate},
+  if (certificate->device_key != device.public_key())
+    return fail(Code::corrupt, file("identity") + ": certificate of another device");
+  return Kept{.identity = {.pool = certificate->pool,
+                           .node = certificate->node,
+                           .device = std::move(device),
+                           .member = peer::MemberKeys::derive(secret),
+                           .certificate = *certificate},
               .pending = kept->pending()};
 }
 
@@ -79,7 +87,9 @@ Result<Config> Home::config() const {
   return parse_config(*text, file("config.toml"));
 }
 
-Status Home::save_config_text(const std::string& text) const { return env::write_file(disk_, file("config.toml"), as_bytes(text)); }
+Status Home::save_config_text(const std::string& text) const {
+  return env::write_file(disk_, file("config.toml"), as_bytes(text));
+}
 
 Result<peer::Membership> Home::membership() const {
   auto bytes = env::read_file(disk_, file("pool"), 1 * kGiB);
@@ -87,7 +97,9 @@ Result<peer::Membership> Home::membership() const {
   return peer::Membership::parse(*bytes);
 }
 
-Status Home::save_membership(const peer::Membership& membership) const { return env::write_file(disk_, file("pool"), membership.serialize()); }
+Status Home::save_membership(const peer::Membership& membership) const {
+  return env::write_file(disk_, file("pool"), membership.serialize());
+}
 
 std::optional<env::Address> Home::daemon_address() const {
   auto bytes = env::read_file(disk_, file("address"), 1024);

@@ -57,9 +57,10 @@ class Disk {
  public:
   virtual ~Disk() = default;
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
-  virtual Status make_dirs(const std::string& path) = 0;  // with parents, mode 0700, and durable
+  virtual Status make_dirs(const std::string& path) = 0;                      // with parents, mode 0700, and durable
   virtual Status rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
-  virtual Status remove(const std::string& path) = 0;  // a file or an empty folder; Code::not_found when it is not there
+  virtual Status remove(
+      const std::string& path) = 0;  // a file or an empty folder; Code::not_found when it is not there
   virtual Status sync_dir(const std::string& path) = 0;
   virtual Result<std::vector<std::string>> list(const std::string& path) = 0;  // names, sorted
   virtual Result<bool> exists(const std::string& path) = 0;

@@ -31,7 +31,8 @@ class Stream {
   // At least 1 byte, at most into.size(); 0 at the clean end. One reader at a time. A read that is destroyed while it
   // waits loses nothing: the next read goes on.
   virtual Task<Result<size_t>> read_some(MutableByteView into) = 0;
-  // All parts, in order. One writer at a time. A write that is destroyed half-way closes the stream. The parts outlive it.
+  // All parts, in order. One writer at a time. A write that is destroyed half-way closes the stream. The parts outlive
+  // it.
   virtual Task<Status> write(std::vector<ByteView> parts) = 0;
   // Pending and later reads and writes fail with Code::closed. Does not wait for the peer.
   virtual void close() = 0;
@@ -49,8 +50,8 @@ class Network {
   virtual ~Network() = default;
   // on_stream is called on the strand for each incoming stream whose handshake succeeded. At most
   // kMaxHandshakes (os/limits.h) handshakes are under way; each has 10 s.
-  virtual Result<std::unique_ptr<Listener>> listen(const Address& address,
-                                                   std::move_only_function<void(std::unique_ptr<Stream>)> on_stream) = 0;
+  virtual Result<std::unique_ptr<Listener>> listen(
+      const Address& address, std::move_only_function<void(std::unique_ptr<Stream>)> on_stream) = 0;
   // Errors: unreachable (no connection, or timed out before one), denied (the peer is not `expected`, or refused us).
   // Without `expected` the caller must find out by other means whom it speaks to.
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address, std::optional<NodeId> expected,

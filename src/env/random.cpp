@@ -35,7 +35,9 @@ uint64_t Prng::below(uint64_t bound) {
   }
 }
 
-double Prng::unit() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
+double Prng::unit() {
+  return static_cast<double>(next() >> 11) * 0x1.0p-53;
+}
 
 void Prng::fill(MutableByteView out) {
   for (size_t i = 0; i < out.size(); i += 8) {

@@ -32,7 +32,7 @@ class Prng {
   uint64_t next();
   uint64_t below(uint64_t bound);  // uniform in [0, bound); bound > 0
   uint64_t between(uint64_t low, uint64_t high) { return low + below(high - low + 1); }
-  double unit();                   // uniform in [0, 1)
+  double unit();  // uniform in [0, 1)
   bool chance(double probability) { return unit() < probability; }
   void fill(MutableByteView out);
   template <class Container>

@@ -53,7 +53,9 @@ struct TaskGroup::Root {
 
 TaskGroup::TaskGroup(Executor& executor) : executor_(executor), emptied_(executor) {}
 
-TaskGroup::~TaskGroup() { cancel(); }
+TaskGroup::~TaskGroup() {
+  cancel();
+}
 
 void TaskGroup::spawn(Task<void> task) {
   auto entry = std::make_shared<Entry>();

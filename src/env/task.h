@@ -299,17 +299,20 @@ class SleepUntil {
   Time when_;
   TimerId timer_ = 0;
 };
-inline SleepUntil sleep_until(Clock& clock, Time when) { return {clock, when}; }
-inline SleepUntil sleep_for(Clock& clock, Duration duration) { return {clock, clock.now() + duration}; }
+inline SleepUntil sleep_until(Clock& clock, Time when) {
+  return {clock, when};
+}
+inline SleepUntil sleep_for(Clock& clock, Duration duration) {
+  return {clock, clock.now() + duration};
+}
 
 // The task's result, or Code::timeout at the deadline; the task is then destroyed where it stands.
 template <class T>
 Task<Result<T>> with_deadline(Executor& executor, Clock& clock, Time deadline, Task<Result<T>> task) {
   OneShot<Result<T>> outcome(executor);
   TaskGroup group(executor);
-  group.spawn([](Task<Result<T>> inner, OneShot<Result<T>> out) -> Task<void> {
-    out.set(co_await std::move(inner));
-  }(std::move(task), outcome));
+  group.spawn([](Task<Result<T>> inner, OneShot<Result<T>> out) -> Task<void> { out.set(co_await std::move(inner)); }(
+                                                                    std::move(task), outcome));
   const TimerId timer = clock.schedule(deadline, [outcome] { outcome.set(fail(Code::timeout)); });
   struct Cancel {
     Clock& clock;
@@ -325,9 +328,8 @@ Task<std::vector<T>> when_all(Executor& executor, std::vector<Task<T>> tasks) {
   std::vector<std::optional<T>> slots(tasks.size());
   TaskGroup group(executor);
   for (size_t i = 0; i < tasks.size(); ++i) {
-    group.spawn([](Task<T> inner, std::optional<T>& slot) -> Task<void> {
-      slot.emplace(co_await std::move(inner));
-    }(std::move(tasks[i]), slots[i]));
+    group.spawn([](Task<T> inner, std::optional<T>& slot) -> Task<void> { slot.emplace(co_await std::move(inner)); }(
+                                                              std::move(tasks[i]), slots[i]));
   }
   co_await group.join();
   std::vector<T> results;

@@ -19,7 +19,12 @@ std::chrono::steady_clock::time_point to_steady(Time when) {
 // All timers share one Asio timer, armed for the earliest: schedule and cancel are then two map operations, and a
 // deadline that is never reached costs no allocation in Asio.
 struct EventLoop::Impl {
-  Impl() : context(1), timer(context) {}
+  Impl() : context(1), timer(context) {}  // 1: one thread, so that its own posts need no lock
+  ~Impl() {
+    // What timers own may refer to the context, which goes next; what the context's queue owns may still cancel timers.
+    deadlines.clear();
+    std::exchange(timers, {}).clear();
+  }
 
   void arm() {
     const Time first = timers.begin()->first.first;
@@ -51,11 +56,11 @@ struct EventLoop::Impl {
     if (!timers.empty()) arm();
   }
 
-  asio::io_context context;
-  asio::steady_timer timer;
   std::optional<Time> armed_for;
   std::map<std::pair<Time, env::TimerId>, std::move_only_function<void()>> timers;
   std::unordered_map<env::TimerId, Time> deadlines;
+  asio::io_context context;
+  asio::steady_timer timer;
   env::TimerId next_timer = 1;
   std::atomic<std::thread::id> strand{};
   std::atomic<bool> stopping{false};

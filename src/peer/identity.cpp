@@ -75,21 +75,21 @@ Result<Certificate> Certificate::parse(ByteView signed_message) {
   return parse(*message);
 }
 
-Certificate Certificate::issue(const MemberKeys& member, const PoolId& pool, ByteView device_key, std::string node_name,
+Certificate Certificate::issue(const MemberKeys& owner, const PoolId& of_pool, ByteView device, std::string name,
                                WallTime created) {
   wire::DeviceCertificate body;
   body.set_version(1);
-  body.set_pool(pool.raw());
-  body.set_device_key(device_key.data(), device_key.size());
-  body.set_node_name(node_name);
+  body.set_pool(of_pool.raw());
+  body.set_device_key(device.data(), device.size());
+  body.set_node_name(name);
   body.set_created(created);
-  return Certificate{.pool = pool,
-                     .node = id_cast<NodeId>(crypto::sha256(device_key)),
-                     .member = member.id(),
-                     .device_key = to_bytes(device_key),
-                     .member_key = member.member.public_key(),
-                     .node_name = std::move(node_name),
-                     .encoded = sign_message(member.member, kDomainDevice, wire::encode(body))};
+  return Certificate{.pool = of_pool,
+                     .node = id_cast<NodeId>(crypto::sha256(device)),
+                     .member = owner.id(),
+                     .device_key = to_bytes(device),
+                     .member_key = owner.member.public_key(),
+                     .node_name = std::move(name),
+                     .encoded = sign_message(owner.member, kDomainDevice, wire::encode(body))};
 }
 
 Bytes make_genesis(const MemberKeys& founder, std::string_view founder_name, std::string_view pool_name, ByteView nonce,

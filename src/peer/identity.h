@@ -2,6 +2,7 @@
 // Who a device is: its keys and certificate, as kept in its home; and certificates and signed messages in general.
 
 #include "base/ids.h"
+#include "base/units.h"
 #include "crypto/phrase.h"
 #include "crypto/signature.h"
 #include "env/random.h"
@@ -42,7 +43,7 @@ struct Certificate {
   // question.
   static Result<Certificate> parse(ByteView signed_message);
   static Result<Certificate> parse(const wire::Signed& message);
-  static Certificate issue(const MemberKeys& member, const PoolId& pool, ByteView device_key, std::string node_name,
+  static Certificate issue(const MemberKeys& owner, const PoolId& of_pool, ByteView device, std::string name,
                            WallTime created);
 };
 

@@ -52,11 +52,11 @@ Result<std::shared_ptr<env::File>> SegmentFiles::create(uint32_t number) {
 }
 
 Status SegmentFiles::remove(uint32_t number) {
+  auto status = disk_.remove(path(number));
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);  // after the removal: nobody opens it any more
     std::erase_if(open_, [number](const auto& entry) { return entry.first == number; });
   }
-  auto status = disk_.remove(path(number));
   if (!status && status.error().code != Code::not_found) return status;
   return disk_.sync_dir(folder_);
 }

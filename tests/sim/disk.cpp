@@ -189,7 +189,7 @@ Status SimDisk::remove(const std::string& text) {
   const auto inode = find(path);
   if (!inode || path.empty()) return allowed ? fail(Code::not_found, text) : allowed;
   if (inode->folder() && has_children(path)) return allowed ? fail(Code::exists, text + ": is not empty") : allowed;
-  if (const auto meta = meta_.find(parent(path)); meta != meta_.end() && path == meta->first + kMetaMark) {
+  if (const auto meta = meta_.find(parent(path)); meta != meta_.end() && path == meta->first + std::string(kMetaMark)) {
     if (meta->second->open) return fail(Code::io, text + ": is in use");
     give_space(meta->second->bytes);
     meta_.erase(meta);

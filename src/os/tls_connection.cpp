@@ -1,0 +1,515 @@
+#include "os/tls_connection.h"
+
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <sys/socket.h>
+
+namespace cairn::os {
+
+namespace {
+
+std::string text_of_errno(int number) { return asio::error_code(number, asio::system_category()).message(); }
+
+// Alerts by which a peer says that it does not want us (RFC 8446, 6.2).
+bool is_refusal(int reason) {
+  switch (reason - SSL_AD_REASON_OFFSET) {
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_CERTIFICATE_REQUIRED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+// ---- what connections share ----
+
+NetworkShared::BufferPtr NetworkShared::take_buffer() {
+  if (spare.empty()) return std::make_unique_for_overwrite<uint8_t[]>(kBufferSize);
+  auto buffer = std::move(spare.back());
+  spare.pop_back();
+  return buffer;
+}
+
+void NetworkShared::give_buffer(BufferPtr buffer) {
+  if (buffer && spare.size() < kSpareBuffers) spare.push_back(std::move(buffer));
+}
+
+void NetworkShared::linger(std::shared_ptr<TlsConnection> connection) {
+  lingering.push_back({loop.now() + kLingerTime, std::move(connection)});
+  sweep_lingering();
+}
+
+void NetworkShared::sweep_lingering() {
+  loop.cancel(std::exchange(linger_timer, 0));
+  const Time now = loop.now();
+  while (!lingering.empty()) {
+    const Lingering& oldest = lingering.front();
+    if (oldest.connection->lingering_ && oldest.until > now && lingering.size() <= kMaxLingering) break;
+    oldest.connection->close_socket();
+    lingering.pop_front();
+  }
+  if (lingering.empty()) return;
+  linger_timer = loop.schedule(lingering.front().until, [this] {
+    linger_timer = 0;
+    sweep_lingering();
+  });
+}
+
+void NetworkShared::shut_down() {
+  loop.cancel(std::exchange(linger_timer, 0));
+  for (TlsConnection* connection : connections) {
+    if (!connection->failure_) connection->failure_ = Error{Code::closed, "the network has ended"};
+    connection->close_socket();
+  }
+  lingering.clear();
+}
+
+// ---- OpenSSL's way to the buffers ----
+
+struct TlsConnection::Bio {
+  static TlsConnection& of(BIO* bio) { return *static_cast<TlsConnection*>(BIO_get_data(bio)); }
+
+  static int read(BIO* bio, char* into, int size) {
+    TlsConnection& self = of(bio);
+    BIO_clear_retry_flags(bio);
+    if (self.input_begin_ == self.input_end_ && !self.fill_input()) {
+      if (self.input_over_ || self.failure_) return 0;
+      BIO_set_retry_read(bio);
+      return -1;
+    }
+    const size_t count = std::min(static_cast<size_t>(size), self.input_end_ - self.input_begin_);
+    std::memcpy(into, self.input_.get() + self.input_begin_, count);
+    self.input_begin_ += count;
+    return static_cast<int>(count);
+  }
+
+  static int write(BIO* bio, const char* from, int size) {
+    TlsConnection& self = of(bio);
+    BIO_clear_retry_flags(bio);
+    const auto count = static_cast<size_t>(size);
+    if (!self.output_) self.output_ = self.shared_->take_buffer();
+    if (count > NetworkShared::kBufferSize - self.output_end_) return -1;  // unsent answers pile up: cut off
+    std::memcpy(self.output_.get() + self.output_end_, from, count);
+    self.output_end_ += count;
+    return size;
+  }
+
+  static long control(BIO* bio, int command, long, void*) {
+    if (command == BIO_CTRL_FLUSH) return 1;
+    if (command == BIO_CTRL_EOF) return of(bio).input_over_ && of(bio).input_begin_ == of(bio).input_end_ ? 1 : 0;
+    return 0;
+  }
+
+  static const BIO_METHOD* method() {
+    static BIO_METHOD* const made = [] {
+      BIO_METHOD* fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "cairn");
+      CAIRN_ASSERT(fresh != nullptr);
+      BIO_meth_set_read(fresh, &Bio::read);
+      BIO_meth_set_write(fresh, &Bio::write);
+      BIO_meth_set_ctrl(fresh, &Bio::control);
+      return fresh;
+    }();
+    return made;
+  }
+};
+
+// ---- waiting ----
+
+struct TlsConnection::Ready {
+  TlsConnection& self;
+  Direction direction;
+  bool suspended = false;
+  Ready(TlsConnection& connection, Direction d) : self(connection), direction(d) {}
+  Ready(const Ready&) = delete;
+  Ready& operator=(const Ready&) = delete;
+  ~Ready() {
+    if (suspended) self.waits_[direction].waiter = {};
+  }
+  bool await_ready() const noexcept { return self.failure_.has_value(); }
+  void await_suspend(std::coroutine_handle<> handle) {
+    CAIRN_ASSERT(!self.waits_[direction].waiter);  // one reader and one writer at a time
+    suspended = true;
+    self.turn_bytes_ = 0;
+    self.turn_calls_ = 0;
+    self.waits_[direction].waiter = handle;
+    self.watch(direction);
+  }
+  void await_resume() noexcept { suspended = false; }
+};
+
+struct TlsConnection::Turn {
+  env::Executor& executor;
+  std::shared_ptr<env::detail::Waiter> waiter;
+  explicit Turn(env::Executor& e) : executor(e) {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (waiter) waiter->handle = {};
+  }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) {
+    waiter = std::make_shared<env::detail::Waiter>(handle);
+    env::detail::wake(executor, waiter);
+  }
+  void await_resume() const noexcept {}
+};
+
+TlsConnection::Ready TlsConnection::ready(Direction direction) { return {*this, direction}; }
+
+void TlsConnection::watch(Direction direction) {
+  if (waits_[direction].watched || !socket_.is_open()) return;
+  waits_[direction].watched = true;
+  socket_.async_wait(direction == kRead ? asio::socket_base::wait_read : asio::socket_base::wait_write,
+                     [self = shared_from_this(), direction](const asio::error_code&) {
+                       // Whatever the error is, the next system call tells it again.
+                       self->waits_[direction].watched = false;
+                       self->on_ready(direction);
+                     });
+}
+
+void TlsConnection::on_ready(Direction direction) {
+  if (lingering_) return linger_step();
+  if (auto waiter = std::exchange(waits_[direction].waiter, {})) return waiter.resume();
+  if (direction == kWrite) flush_answers();
+}
+
+void TlsConnection::wake(Direction direction) {
+  if (!waits_[direction].waiter) return;
+  shared_->loop.post([self = shared_from_this(), direction] {
+    if (auto waiter = std::exchange(self->waits_[direction].waiter, {})) waiter.resume();
+  });
+}
+
+// True when this stream has had its share of the strand without once waiting.
+bool TlsConnection::spend_turn(size_t bytes) {
+  turn_bytes_ += bytes;
+  if (turn_bytes_ < kTurnBytes && ++turn_calls_ < kTurnCalls) return false;
+  turn_bytes_ = 0;
+  turn_calls_ = 0;
+  return true;
+}
+
+// ---- life ----
+
+TlsConnection::TlsConnection(std::shared_ptr<NetworkShared> shared)
+    : shared_(std::move(shared)), socket_(shared_->loop.context()) {
+  shared_->connections.insert(this);
+}
+
+TlsConnection::~TlsConnection() { shared_->connections.erase(this); }
+
+Status TlsConnection::adopt(int descriptor, const asio::ip::tcp::endpoint& remote) {
+  remote_ = remote;
+  asio::error_code error;
+  socket_.assign(remote.protocol(), descriptor, error);
+  if (error) {
+    ::close(descriptor);
+    return fail(Code::io, error.message());
+  }
+  const int on = 1;
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  return {};
+}
+
+env::Task<Status> TlsConnection::connect_tcp(Ptr self, asio::ip::tcp::endpoint remote) {
+  const int descriptor = ::socket(remote.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (descriptor < 0) co_return fail(Code::unreachable, text_of_errno(errno));
+  CAIRN_CO_TRY(self->adopt(descriptor, remote));
+  if (::connect(descriptor, remote.data(), static_cast<socklen_t>(remote.size())) != 0) {
+    if (errno != EINPROGRESS) co_return fail(Code::unreachable, text_of_errno(errno));
+    co_await self->ready(kWrite);
+    if (self->failure_) co_return fail(*self->failure_);
+  }
+  int error = 0;
+  socklen_t length = sizeof error;
+  ::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0) co_return fail(Code::unreachable, text_of_errno(error));
+  co_return Status{};
+}
+
+env::Address TlsConnection::remote() const {
+  asio::ip::address address = remote_.address();
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  }
+  return {address.to_string(), remote_.port()};
+}
+
+env::Task<Status> TlsConnection::handshake(Ptr self, TlsIdentity& identity, TlsIdentity::Role role,
+                                           std::optional<NodeId> expected) {
+  self->peer_.expected = expected;
+  self->ssl_ = identity.make_session(role, self->peer_);
+  BIO* bio = BIO_new(Bio::method());
+  CAIRN_ASSERT(bio != nullptr);
+  BIO_set_data(bio, self.get());
+  BIO_set_init(bio, 1);
+  SSL_set_bio(self->ssl_.get(), bio, bio);
+  while (true) {
+    if (self->failure_) co_return fail(*self->failure_);
+    ERR_clear_error();
+    const int done = SSL_do_handshake(self->ssl_.get());
+    if (done != 1) self->note_ssl_error(done, true);
+    // Also after a failure: an alert tells the other side why.
+    if (self->output_end_ > 0 && !self->flush()) co_return fail(*self->failure_);
+    while (self->output_end_ > 0 && !self->failure_) {
+      co_await self->ready(kWrite);
+      if (!self->failure_) self->flush();
+    }
+    if (self->failure_) co_return fail(*self->failure_);
+    if (done == 1) break;
+    self->release_idle_memory();
+    co_await self->ready(kRead);
+  }
+  self->established_ = true;
+  co_return Status{};
+}
+
+void TlsConnection::note_ssl_error(int returned, bool in_handshake) {
+  const int kind = SSL_get_error(ssl_.get(), returned);
+  if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) return;
+  if (kind == SSL_ERROR_ZERO_RETURN) {
+    clean_end_ = true;
+    if (!in_handshake) return;
+  }
+  if (failure_) return;  // the socket's own error says more
+  const unsigned long code = ERR_peek_error();
+  const int reason = ERR_GET_REASON(code);
+  const char* words = ERR_reason_error_string(code);
+  Error error{in_handshake ? Code::unreachable : Code::closed, words != nullptr ? words : "the peer broke off"};
+  if (!peer_.refusal.empty()) {
+    error = {Code::denied, peer_.refusal};
+  } else if (kind == SSL_ERROR_SSL && is_refusal(reason)) {
+    error = {Code::denied, fmt::format("refused by the peer: {}", error.context)};
+  } else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+    error.context = "the peer broke off";
+  }
+  ERR_clear_error();
+  // Not fail_with(): the alert that OpenSSL has put into the output goes out first.
+  flush();
+  fail_with(std::move(error));
+}
+
+// ---- bytes in ----
+
+bool TlsConnection::fill_input() {
+  if (input_over_ || !socket_.is_open()) return false;
+  if (!input_) input_ = shared_->take_buffer();
+  while (true) {
+    const ssize_t count = ::recv(socket_.native_handle(), input_.get(), kReceiveBatch, 0);
+    if (count > 0) {
+      input_begin_ = 0;
+      input_end_ = static_cast<size_t>(count);
+      return true;
+    }
+    if (count == 0) {
+      input_over_ = true;
+    } else if (errno == EINTR) {
+      continue;
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+      fail_with({established_ ? Code::closed : Code::unreachable, text_of_errno(errno)});
+    }
+    return false;
+  }
+}
+
+size_t TlsConnection::decrypt(MutableByteView into) {
+  size_t got = 0;
+  const size_t limit = std::min(into.size(), kTurnBytes);
+  while (got < limit) {
+    ERR_clear_error();
+    size_t count = 0;
+    const int done = SSL_read_ex(ssl_.get(), into.data() + got, limit - got, &count);
+    if (done != 1) {
+      note_ssl_error(done, false);
+      break;
+    }
+    got += count;
+  }
+  if (output_end_ > 0) flush_answers();
+  return got;
+}
+
+env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView into) {
+  CAIRN_ASSERT(!into.empty());
+  if (self->spend_turn(0)) co_await Turn(self->shared_->loop);
+  while (true) {
+    if (self->failure_) co_return fail(*self->failure_);
+    if (self->clean_end_) co_return size_t{0};
+    const size_t got = self->decrypt(into);
+    if (got > 0) {
+      self->turn_bytes_ += got;
+      co_return got;
+    }
+    if (self->failure_ || self->clean_end_) continue;
+    self->release_idle_memory();
+    co_await self->ready(kRead);
+  }
+}
+
+void TlsConnection::release_idle_memory() {
+  if (input_ && input_begin_ == input_end_) {
+    shared_->give_buffer(std::move(input_));
+    input_begin_ = input_end_ = 0;
+  }
+  if (ssl_) SSL_free_buffers(ssl_.get());  // does nothing while a record is under way
+}
+
+// ---- bytes out ----
+
+bool TlsConnection::encrypt(ByteView plain) {
+  ERR_clear_error();
+  size_t count = 0;
+  const int done = SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &count);
+  if (done == 1) return true;
+  note_ssl_error(done, false);
+  if (!failure_) fail_with({Code::closed, "the peer wants something before it can be written to"});
+  return false;
+}
+
+bool TlsConnection::flush() {
+  while (output_begin_ < output_end_) {
+    if (!socket_.is_open()) return false;
+    const ssize_t count = ::send(socket_.native_handle(), output_.get() + output_begin_, output_end_ - output_begin_,
+                                 MSG_NOSIGNAL);
+    if (count >= 0) {
+      output_begin_ += static_cast<size_t>(count);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return true;
+    } else if (errno != EINTR) {
+      const int number = errno;
+      output_begin_ = output_end_ = 0;
+      // What the peer still had to say (an alert, a last answer) may be waiting to be read: only writing ends.
+      if (!failure_) fail_with({established_ ? Code::closed : Code::unreachable, text_of_errno(number)});
+      return false;
+    }
+  }
+  output_begin_ = output_end_ = 0;
+  return true;
+}
+
+// Sends what the protocol itself has to say when no writer does it on its way.
+void TlsConnection::flush_answers() {
+  if (writing_ || failure_ || output_end_ == 0) return;
+  if (!flush()) return;
+  if (output_end_ > 0) return watch(kWrite);
+  shared_->give_buffer(std::move(output_));
+}
+
+env::Task<Status> TlsConnection::write(Ptr self, std::vector<ByteView> parts) {
+  CAIRN_ASSERT(!self->writing_);
+  size_t total = 0;
+  for (const ByteView part : parts) total += part.size();
+  if (self->spend_turn(0)) co_await Turn(self->shared_->loop);
+  struct Guard {
+    TlsConnection& self;
+    bool whole = false;
+    explicit Guard(TlsConnection& connection) : self(connection) { self.writing_ = true; }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+    ~Guard() {
+      self.writing_ = false;
+      if (!whole) self.fail_with({Code::closed, "a write was given up half-way"});
+    }
+  } guard(*self);
+
+  std::array<uint8_t, kRecordSize> small;  // gathers small parts into one record
+  size_t index = 0, offset = 0;            // what of the parts has been taken
+  while (!self->failure_) {
+    while (index < parts.size() && self->output_end_ + kRecordSize + kRecordOverhead <= kSendBatch) {
+      const ByteView rest = parts[index].subspan(offset);
+      ByteView record;
+      if (rest.size() >= kRecordSize || index + 1 == parts.size()) {
+        record = rest.first(std::min(rest.size(), kRecordSize));
+        offset += record.size();
+        if (offset == parts[index].size()) ++index, offset = 0;
+      } else {
+        size_t filled = 0;
+        while (index < parts.size() && filled < kRecordSize) {
+          const size_t take = std::min(parts[index].size() - offset, kRecordSize - filled);
+          if (take > 0) std::memcpy(small.data() + filled, parts[index].data() + offset, take);
+          filled += take;
+          offset += take;
+          if (offset == parts[index].size()) ++index, offset = 0;
+        }
+        record = ByteView(small).first(filled);
+      }
+      if (!record.empty() && !self->encrypt(record)) break;
+    }
+    if (self->failure_ || !self->flush()) break;
+    if (self->output_end_ > 0) {
+      co_await self->ready(kWrite);
+      continue;
+    }
+    if (index == parts.size()) {
+      self->turn_bytes_ += total;
+      self->shared_->give_buffer(std::move(self->output_));
+      guard.whole = true;
+      co_return Status{};
+    }
+  }
+  guard.whole = true;
+  co_return fail(self->failure_ ? *self->failure_ : Error{Code::closed, "the connection is gone"});
+}
+
+// ---- the end ----
+
+void TlsConnection::fail_with(Error error) {
+  if (failure_) return;
+  failure_ = std::move(error);
+  wake(kRead);
+  wake(kWrite);
+  // A refused handshake lingers as well: its alert must not be overtaken by a reset.
+  lingering_ = true;
+  shared_->linger(shared_from_this());
+  linger_step();
+}
+
+void TlsConnection::close() {
+  if (failure_) return;
+  if (established_ && !writing_ && ssl_) {
+    ERR_clear_error();
+    SSL_shutdown(ssl_.get());  // close_notify into the output; linger_step() sends it
+    ERR_clear_error();
+  }
+  fail_with({Code::closed, "closed here"});
+}
+
+void TlsConnection::linger_step() {
+  if (!lingering_ || !socket_.is_open()) return;
+  if (!flush()) return close_socket();
+  if (output_end_ > 0) {
+    watch(kWrite);
+  } else if (!std::exchange(write_shut_, true)) {
+    ::shutdown(socket_.native_handle(), SHUT_WR);
+  }
+  uint8_t waste[16 * kKiB];
+  for (int round = 0; round < 16; ++round) {
+    const ssize_t count = ::recv(socket_.native_handle(), waste, sizeof waste, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+    lingered_ += count > 0 ? static_cast<uint64_t>(count) : 0;
+    if (count <= 0 || lingered_ > kMaxLingerBytes) return close_socket();
+  }
+  watch(kRead);
+}
+
+void TlsConnection::close_socket() {
+  lingering_ = false;
+  asio::error_code ignored;
+  socket_.close(ignored);
+  ssl_.reset();
+  input_.reset();
+  output_.reset();
+  input_begin_ = input_end_ = output_begin_ = output_end_ = 0;
+}
+
+}  // namespace cairn::os

@@ -1,0 +1,303 @@
+#include "pool/claims.h"
+
+#include <set>
+
+#include "crypto/hash.h"
+#include "pack.pb.h"
+#include "peer/domains.h"
+#include "peer/identity.h"
+#include "pool/limits.h"
+#include "wire/message.h"
+
+namespace cairn::pool {
+
+namespace {
+
+constexpr char kByPack = 'p';
+constexpr char kByNode = 'n';
+constexpr char kUntold = 'o';
+constexpr char kClean[] = "c";
+
+std::string pack_prefix(const PackId& pack) { return kByPack + pack.raw(); }
+std::string pack_key(const Claim& claim) {
+  return pack_prefix(claim.shard.pack) + static_cast<char>(claim.shard.slot) + claim.node.raw();
+}
+std::string node_key(char kind, const NodeId& node, const ShardId& shard) {
+  return kind + node.raw() + shard.pack.raw() + static_cast<char>(shard.slot);
+}
+// The end of a node key.
+std::optional<ShardId> shard_of(std::string_view key) {
+  if (key.size() != 1 + 32 + 32 + 1) return std::nullopt;
+  auto pack = PackId::from(key.substr(33, 32));
+  if (!pack) return std::nullopt;
+  return ShardId{*pack, static_cast<uint8_t>(key.back())};
+}
+std::string number_of(const Claim& claim) {
+  Bytes raw;
+  append_be64(raw, claim.boot_seq);
+  append_be64(raw, claim.sequence);
+  return to_string(ByteView(raw));
+}
+
+Result<Claim> parse(const wire::Signed& message, ByteView encoded) {
+  auto body = wire::decode<wire::HoldClaim>(message.body());
+  if (!body) return fail(std::move(body.error()), "claim");
+  Claim claim;
+  auto pack = PackId::from(body->pack());
+  auto node = NodeId::from(body->node());
+  if (!pack || !node) return fail(Code::corrupt, "claim: malformed identifier");
+  if (body->slot() >= kMaxSlots) return fail(Code::corrupt, "claim: slot out of range");
+  switch (body->state()) {
+    case wire::HoldClaim::HELD:
+    case wire::HoldClaim::LEAVING:
+    case wire::HoldClaim::GONE:
+      claim.state = static_cast<ClaimState>(body->state());
+      break;
+    default:
+      return fail(Code::corrupt, "claim: unknown state");
+  }
+  claim.shard = {*pack, static_cast<uint8_t>(body->slot())};
+  claim.node = *node;
+  claim.boot_seq = body->boot_seq();
+  claim.sequence = body->sequence();
+  claim.signed_message = to_bytes(encoded);
+  return claim;
+}
+
+}  // namespace
+
+Claim Claim::make(const crypto::PrivateKey& device, const NodeId& node, ShardId shard, uint64_t boot_seq,
+                  uint64_t sequence, ClaimState state) {
+  wire::HoldClaim body;
+  body.set_pack(shard.pack.raw());
+  body.set_slot(shard.slot);
+  body.set_node(node.raw());
+  body.set_boot_seq(boot_seq);
+  body.set_sequence(sequence);
+  body.set_state(static_cast<wire::HoldClaim::State>(state));
+  Claim claim{.shard = shard, .node = node, .boot_seq = boot_seq, .sequence = sequence, .state = state};
+  claim.signed_message = peer::sign_message(device, peer::kDomainClaim, wire::encode(body));
+  return claim;
+}
+
+Result<Claim> Claim::check(ByteView signed_message) {
+  if (signed_message.size() > kMaxClaimSize) return fail(Code::corrupt, "claim: too long");
+  auto message = wire::decode<wire::Signed>(signed_message);
+  if (!message) return fail(std::move(message.error()), "claim");
+  auto claim = parse(*message, signed_message);
+  if (!claim) return claim;
+  if (claim->node != id_cast<NodeId>(crypto::sha256(as_bytes(message->public_key())))) {
+    return fail(Code::corrupt, "claim: signed by another than its node");
+  }
+  if (auto status = peer::check_signed(*message, peer::kDomainClaim); !status) {
+    return fail(Code::corrupt, "claim: wrong signature");
+  }
+  return claim;
+}
+
+Result<Claim> Claim::read(ByteView signed_message) {
+  auto message = wire::decode<wire::Signed>(signed_message);
+  if (!message) return fail(std::move(message.error()), "claim");
+  return parse(*message, signed_message);
+}
+
+Result<std::unique_ptr<ClaimIndex>> ClaimIndex::open(env::MetaStores& stores, const std::string& path,
+                                                     const NodeId& self) {
+  auto store = stores.open(path);
+  if (!store) return fail(std::move(store.error()), "claims");
+  return std::unique_ptr<ClaimIndex>(new ClaimIndex(std::move(*store), self));
+}
+
+Result<std::vector<Claim>> ClaimIndex::of_pack(const PackId& pack) {
+  const std::lock_guard lock(mutex_);
+  return of_pack_locked(pack);
+}
+
+Result<std::vector<Claim>> ClaimIndex::of_pack_locked(const PackId& pack) {
+  std::vector<Claim> claims;
+  const std::string prefix = pack_prefix(pack);
+  const auto cursor = store_->cursor();
+  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    auto claim = Claim::read(as_bytes(cursor->value()));
+    if (!claim) return fail(std::move(claim.error()), "claims index");
+    claims.push_back(std::move(*claim));
+  }
+  CAIRN_TRY(cursor->status());
+  return claims;
+}
+
+Result<std::vector<Claim>> ClaimIndex::accept(const std::vector<Claim>& claims) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Claim> news;
+  std::map<PackId, std::vector<Claim>> known;  // with what this call adds
+  env::WriteBatch batch;
+  for (const Claim& claim : claims) {
+    if (claim.node == self_) continue;  // what this node holds it knows better itself
+    auto found = known.find(claim.shard.pack);
+    if (found == known.end()) {
+      auto stored = of_pack_locked(claim.shard.pack);
+      if (!stored) return fail(std::move(stored.error()));
+      found = known.emplace(claim.shard.pack, std::move(*stored)).first;
+    }
+    auto& of_pack = found->second;
+    const auto old = std::find_if(of_pack.begin(), of_pack.end(), [&](const Claim& c) {
+      return c.shard.slot == claim.shard.slot && c.node == claim.node;
+    });
+    if (old != of_pack.end()) {
+      if (!claim.newer_than(*old)) continue;
+      *old = claim;
+    } else {
+      if (of_pack.size() >= kMaxClaimsPerPack) continue;
+      of_pack.push_back(claim);
+    }
+    batch.put(pack_key(claim), as_text(claim.signed_message));
+    const std::string by_node = node_key(kByNode, claim.node, claim.shard);
+    if (claim.state == ClaimState::gone) {
+      batch.remove(by_node);
+    } else {
+      batch.put(by_node, std::string(1, static_cast<char>(claim.state)));
+    }
+    news.push_back(claim);
+  }
+  // Not synced: a lost claim of another is asked for again, or pushed again by who was not told of its receipt.
+  if (!batch.empty()) CAIRN_TRY(store_->write(batch, false));
+  return news;
+}
+
+Status ClaimIndex::announce(const std::vector<Announcement>& announcements) {
+  const std::lock_guard lock(mutex_);
+  env::WriteBatch batch;
+  for (const auto& [claim, tell] : announcements) {
+    auto known = of_pack_locked(claim.shard.pack);
+    if (!known) return fail(std::move(known.error()));
+    std::set<NodeId> listeners(tell.begin(), tell.end());
+    for (const Claim& other : *known) {
+      if (other.state != ClaimState::gone) listeners.insert(other.node);
+    }
+    listeners.erase(self_);
+    listeners.erase(NodeId{});
+    batch.put(pack_key(claim), as_text(claim.signed_message));
+    const std::string by_node = node_key(kByNode, claim.node, claim.shard);
+    if (claim.state == ClaimState::gone) {
+      batch.remove(by_node);
+    } else {
+      batch.put(by_node, std::string(1, static_cast<char>(claim.state)));
+    }
+    for (const NodeId& node : listeners) batch.put(node_key(kUntold, node, claim.shard), number_of(claim));
+  }
+  return batch.empty() ? Status{} : store_->write(batch, true);
+}
+
+Status ClaimIndex::tell(const NodeId& node, const std::vector<PackId>& packs) {
+  if (node == self_ || node.is_zero()) return {};
+  const std::lock_guard lock(mutex_);
+  env::WriteBatch batch;
+  for (const PackId& pack : packs) {
+    auto known = of_pack_locked(pack);
+    if (!known) return fail(std::move(known.error()));
+    for (const Claim& claim : *known) {
+      if (claim.node == self_) batch.put(node_key(kUntold, node, claim.shard), number_of(claim));
+    }
+  }
+  return batch.empty() ? Status{} : store_->write(batch, false);
+}
+
+Result<std::vector<ShardId>> ClaimIndex::of_node(const NodeId& node, std::optional<ShardId> after, size_t limit) {
+  std::vector<ShardId> shards;
+  const std::string prefix = kByNode + node.raw();
+  // The least key after another is that key with a zero byte behind it.
+  const std::string first = after ? node_key(kByNode, node, *after) + '\0' : prefix;
+  const auto cursor = store_->cursor();
+  for (cursor->seek(first); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    if (shards.size() >= limit) break;
+    if (auto shard = shard_of(cursor->key())) shards.push_back(*shard);
+  }
+  CAIRN_TRY(cursor->status());
+  return shards;
+}
+
+Result<std::vector<NodeId>> ClaimIndex::untold_nodes() {
+  std::vector<NodeId> nodes;
+  const std::string prefix(1, kUntold);
+  const auto cursor = store_->cursor();
+  cursor->seek(prefix);
+  while (cursor->valid() && cursor->key().starts_with(prefix)) {
+    auto node = NodeId::from(cursor->key().substr(1, 32));
+    if (!node) return fail(Code::corrupt, "claims index: malformed key");
+    nodes.push_back(*node);
+    // Past all keys of this node: they are 33 bytes longer, and none is 33 times 0xff.
+    cursor->seek(kUntold + node->raw() + std::string(33, '\xff'));
+  }
+  CAIRN_TRY(cursor->status());
+  return nodes;
+}
+
+Result<std::vector<ClaimIndex::Untold>> ClaimIndex::untold(const NodeId& node, size_t limit) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Untold> list;
+  env::WriteBatch obsolete;
+  const std::string prefix = kUntold + node.raw();
+  const auto cursor = store_->cursor();
+  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    if (list.size() >= limit) break;
+    const auto shard = shard_of(cursor->key());
+    std::optional<std::string> stored;
+    if (shard) {
+      auto got = store_->get(pack_key(Claim{.shard = *shard, .node = self_}));
+      if (!got) return fail(std::move(got.error()));
+      stored = std::move(*got);
+    }
+    if (!stored) {
+      obsolete.remove(cursor->key());
+      continue;
+    }
+    auto claim = Claim::read(as_bytes(*stored));
+    if (!claim) return fail(std::move(claim.error()), "claims index");
+    list.push_back({std::string(cursor->key()), std::string(cursor->value()), std::move(*claim)});
+  }
+  CAIRN_TRY(cursor->status());
+  if (!obsolete.empty()) CAIRN_TRY(store_->write(obsolete, false));
+  return list;
+}
+
+Status ClaimIndex::told(const std::vector<Untold>& done) {
+  const std::lock_guard lock(mutex_);
+  env::WriteBatch batch;
+  for (const Untold& entry : done) {
+    auto now = store_->get(entry.key);
+    if (!now) return fail(std::move(now.error()));
+    if (*now && **now == entry.number) batch.remove(entry.key);
+  }
+  // Not synced: who is told twice takes no harm.
+  return batch.empty() ? Status{} : store_->write(batch, false);
+}
+
+Status ClaimIndex::forget_untold(const NodeId& node) {
+  const std::lock_guard lock(mutex_);
+  env::WriteBatch batch;
+  const std::string prefix = kUntold + node.raw();
+  const auto cursor = store_->cursor();
+  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    batch.remove(cursor->key());
+  }
+  CAIRN_TRY(cursor->status());
+  return batch.empty() ? Status{} : store_->write(batch, false);
+}
+
+Result<bool> ClaimIndex::take_clean_mark() {
+  auto mark = store_->get(kClean);
+  if (!mark) return fail(std::move(mark.error()));
+  if (!*mark) return false;
+  env::WriteBatch batch;
+  batch.remove(kClean);
+  CAIRN_TRY(store_->write(batch, true));
+  return true;
+}
+
+Status ClaimIndex::set_clean_mark() {
+  env::WriteBatch batch;
+  batch.put(kClean, "1");
+  return store_->write(batch, true);
+}
+
+}  // namespace cairn::pool

@@ -1,0 +1,95 @@
+#pragma once
+// Claims: a holder's signed statements about its own shards, and the index in which a node keeps those that it knows.
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "base/ids.h"
+#include "crypto/signature.h"
+#include "env/meta_store.h"
+
+namespace cairn::pool {
+
+// Numbers are those of wire.HoldClaim.State.
+enum class ClaimState : uint8_t {
+  held = 1,     // verified against the Merkle root
+  leaving = 2,  // still there, to be moved elsewhere
+  gone = 3,
+};
+
+struct Claim {
+  ShardId shard;
+  NodeId node;
+  uint64_t boot_seq = 0, sequence = 0;  // of two claims of one node for one shard the larger pair counts
+  ClaimState state = ClaimState::held;
+  Bytes signed_message;  // wire.Signed
+
+  bool newer_than(const Claim& other) const {
+    return std::pair(boot_seq, sequence) > std::pair(other.boot_seq, other.sequence);
+  }
+  // Signs.
+  static Claim make(const crypto::PrivateKey& device, const NodeId& node, ShardId shard, uint64_t boot_seq,
+                    uint64_t sequence, ClaimState state);
+  // From the bytes of a wire.Signed, with form and signature checked, and that the signer is the node that it speaks
+  // of. Code::corrupt.
+  static Result<Claim> check(ByteView signed_message);
+  // The same without the signature: for what was checked before it was kept.
+  static Result<Claim> read(ByteView signed_message);
+};
+
+// The claims that a node knows, on its disk. All calls block (make them from Workers) and may come from any thread.
+//
+// Keys, all identifiers raw, so that both questions are one walk over neighbours:
+//   'p' pack 32 | slot 1 | node 32  -> wire.Signed          who holds this pack?
+//   'n' node 32 | pack 32 | slot 1  -> state 1              what does (did) this node hold? Not when it is gone.
+//   'o' node 32 | pack 32 | slot 1  -> boot_seq 8, sequence 8 (big-endian)
+//                                      an own claim, as of this number, that `node` has not been told yet
+//   'c'                             -> present: closed cleanly, every verified shard has its claim
+class ClaimIndex {
+ public:
+  static Result<std::unique_ptr<ClaimIndex>> open(env::MetaStores& stores, const std::string& path, const NodeId& self);
+
+  // Takes in checked claims of others; those that were news. An older one than the known is not, and a pack keeps at
+  // most kMaxClaimsPerPack.
+  Result<std::vector<Claim>> accept(const std::vector<Claim>& claims);
+
+  struct Announcement {
+    Claim claim;                // this node's own
+    std::vector<NodeId> tell;  // besides those who have a claim for this pack here
+  };
+  // Durable when it returns, with the list of who is to be told.
+  Status announce(const std::vector<Announcement>& announcements);
+  // Own claims of this pack are to be told to `node` too.
+  Status tell(const NodeId& node, const std::vector<PackId>& packs);
+
+  Result<std::vector<Claim>> of_pack(const PackId& pack);
+  // Shards that this node holds by its own claims, in order of their IDs, after `after`.
+  Result<std::vector<ShardId>> of_node(const NodeId& node, std::optional<ShardId> after, size_t limit);
+
+  struct Untold {
+    std::string key, number;
+    Claim claim;
+  };
+  Result<std::vector<NodeId>> untold_nodes();
+  Result<std::vector<Untold>> untold(const NodeId& node, size_t limit);
+  // Unless a newer claim took its place meanwhile.
+  Status told(const std::vector<Untold>& done);
+  // Nobody is left to be told.
+  Status forget_untold(const NodeId& node);
+
+  // Was it closed cleanly? Forgets it, durably.
+  Result<bool> take_clean_mark();
+  Status set_clean_mark();
+
+ private:
+  ClaimIndex(std::unique_ptr<env::MetaStore> store, const NodeId& self) : store_(std::move(store)), self_(self) {}
+  Result<std::vector<Claim>> of_pack_locked(const PackId& pack);
+
+  std::unique_ptr<env::MetaStore> store_;
+  NodeId self_;
+  std::mutex mutex_;  // over each read-and-change; never across a suspension, the calls are plain functions
+};
+
+}  // namespace cairn::pool
