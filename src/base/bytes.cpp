@@ -66,6 +66,8 @@ Result<Bytes> from_base64(std::string_view text) {
       if (digit == std::string_view::npos || padding > 0) return fail(Code::bad_input, "not base64");
       group = group << 6 | static_cast<uint32_t>(digit);
     }
+    // One text for each run of bytes: the bits that the padding leaves over are zero.
+    if ((group & ((1U << (8 * padding)) - 1)) != 0) return fail(Code::bad_input, "not base64");
     for (size_t j = 0; j < 3 - padding; ++j) bytes.push_back(static_cast<uint8_t>(group >> (16 - 8 * j)));
   }
   return bytes;

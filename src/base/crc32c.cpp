@@ -2,6 +2,8 @@
 
 #include <isa-l/crc.h>
 
+#include "base/vector_state.h"
+
 namespace cairn {
 
 uint32_t crc32c(ByteView bytes, uint32_t so_far) {
@@ -11,6 +13,7 @@ uint32_t crc32c(ByteView bytes, uint32_t so_far) {
     state = crc32_iscsi(const_cast<unsigned char*>(bytes.data()), static_cast<int>(step), state);
     bytes = bytes.subspan(step);
   }
+  leave_vector_code();
   return ~state;
 }
 

@@ -12,6 +12,7 @@
 //   claims/       what siblings hold (LevelDB)
 //   account       the last account record seen, sealed
 //   heads/<id>    the highest head seen of each volume
+//   gets/<hash>   how far the get of a large file has come
 
 #include "client/config.h"
 #include "env/world.h"

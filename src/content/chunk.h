@@ -23,6 +23,8 @@ enum class ChunkNaming {
 
 ChunkId hashed_chunk_id(const VolumeKeys& keys, ChunkType type, ByteView plain);
 
+// Thread-safe (each thread keeps zstd contexts of its own).
+//
 // Appends to `out` and returns the number of bytes appended. plain.size() <= kMaxChunkSize.
 // `compression_level` 0: none; 1 is the default everywhere.
 size_t seal_chunk(const VolumeKeys& keys, const ChunkId& id, ChunkType type, ByteView plain, int compression_level,
@@ -35,5 +37,11 @@ size_t seal_chunk_into(const VolumeKeys& keys, const ChunkId& id, ChunkType type
 // ID from the plaintext too.
 Result<Bytes> open_chunk(const VolumeKeys& keys, const ChunkId& id, ChunkType type, ByteView sealed,
                          bool check_id = false);
+// The same without an allocation: out.size() must be the chunk's plain length, which an extent's item records and
+// sealed_plain_length() reads (unproven until opened). On failure `out` holds nothing of the chunk.
+Status open_chunk_into(const VolumeKeys& keys, const ChunkId& id, ChunkType type, ByteView sealed, MutableByteView out,
+                       bool check_id = false);
+// At most kMaxChunkSize. Code::corrupt when `sealed` cannot be a sealed chunk.
+Result<uint32_t> sealed_plain_length(ByteView sealed);
 
 }  // namespace cairn::content

@@ -6,18 +6,42 @@
 
 namespace cairn::crypto {
 
+namespace {
+
+// Crypto++ takes a block at a time, through a copy, from where bytes are not aligned to words. Behind a prefix of one
+// byte (Merkle leaves, chunk IDs) all are, which costs a fifth of the speed: larger copies cost next to nothing.
+template <class Function>
+void update(Function& function, size_t& fed, ByteView bytes) {
+  constexpr size_t kBlock = CryptoPP::SHA256::BLOCKSIZE;
+  constexpr size_t kWorthIt = 1024;
+  if (bytes.size() >= kWorthIt) {
+    const size_t head = (kBlock - fed % kBlock) % kBlock;
+    function.Update(bytes.data(), head);
+    fed += head;
+    bytes = bytes.subspan(head);
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(CryptoPP::word32) != 0) {
+      alignas(64) std::array<uint8_t, 4096> copy;
+      for (; bytes.size() >= copy.size(); bytes = bytes.subspan(copy.size()), fed += copy.size()) {
+        std::memcpy(copy.data(), bytes.data(), copy.size());
+        function.Update(copy.data(), copy.size());
+      }
+    }
+  }
+  function.Update(bytes.data(), bytes.size());
+  fed += bytes.size();
+}
+
+}  // namespace
+
 Hash sha256(ByteView bytes) {
-  Hash out;
-  CryptoPP::SHA256 hash;
-  hash.Update(bytes.data(), bytes.size());
-  hash.Final(out.bytes.data());
-  return out;
+  return sha256({bytes});
 }
 
 Hash sha256(std::initializer_list<ByteView> parts) {
   Hash out;
   CryptoPP::SHA256 hash;
-  for (const ByteView part : parts) hash.Update(part.data(), part.size());
+  size_t fed = 0;
+  for (const ByteView part : parts) update(hash, fed, part);
   hash.Final(out.bytes.data());
   return out;
 }
@@ -26,7 +50,8 @@ Hash hmac_sha256(ByteView key, std::initializer_list<ByteView> parts) {
   Hash out;
   const uint8_t none = 0;  // Crypto++ wants a pointer even to an empty key
   CryptoPP::HMAC<CryptoPP::SHA256> mac(key.empty() ? &none : key.data(), key.size());
-  for (const ByteView part : parts) mac.Update(part.data(), part.size());
+  size_t fed = 0;  // the key is a whole block
+  for (const ByteView part : parts) update(mac, fed, part);
   mac.Final(out.bytes.data());
   return out;
 }

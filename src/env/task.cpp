@@ -3,20 +3,20 @@
 namespace cairn::env {
 
 void Signal::notify_all() {
-  auto woken = std::exchange(waiters_, {});
+  auto woken = std::exchange(state_->waiters, {});
   for (const auto& waiter : woken) {
-    if (waiter->handle) detail::wake(*executor_, waiter);
+    waiter->waits = false;
+    detail::wake(state_->executor, waiter);
   }
 }
 
-void Signal::notify_one() {
-  while (!waiters_.empty()) {
-    auto waiter = std::move(waiters_.front());
-    waiters_.pop_front();
-    if (!waiter->handle) continue;
-    detail::wake(*executor_, waiter);
-    return;
-  }
+void Signal::State::notify_one() {
+  if (waiters.empty()) return;
+  const auto waiter = std::move(waiters.front());
+  waiters.pop_front();
+  waiter->waits = false;
+  waiter->chosen = true;
+  detail::wake(executor, waiter);
 }
 
 struct TaskGroup::Entry {
@@ -93,24 +93,35 @@ void Semaphore::Permit::release() {
   if (owner_ == nullptr) return;
   Semaphore* owner = std::exchange(owner_, nullptr);
   owner->free_ += count_;
-  owner->signal_.notify_all();
+  owner->grant();
+}
+
+void Semaphore::grant() {
+  while (!queue_.empty() && free_ >= queue_.front().count) {
+    const Request first = queue_.front();
+    queue_.pop_front();
+    free_ -= first.count;
+    first.granted.set(Permit(this, first.count));
+  }
 }
 
 Task<Semaphore::Permit> Semaphore::acquire(uint64_t count) {
   count = std::min(count, capacity_);
-  const uint64_t ticket = next_ticket_++;
-  queue_.insert(ticket);
-  struct Leave {  // also when the frame is destroyed while it waits
+  if (auto permit = try_acquire(count)) co_return std::move(*permit);
+  // A permit that was granted to a frame that is destroyed before it runs again is given back by the OneShot's end.
+  const OneShot<Permit> granted(executor_);
+  struct Place {
     Semaphore& owner;
-    uint64_t ticket;
-    ~Leave() {
-      owner.queue_.erase(ticket);
-      owner.signal_.notify_all();
+    const OneShot<Permit>& granted;
+    std::list<Request>::iterator at;
+    ~Place() {
+      if (granted.is_set()) return;
+      owner.queue_.erase(at);
+      owner.grant();  // it may have stood in the way of smaller ones
     }
-  } leave{*this, ticket};
-  while (*queue_.begin() != ticket || free_ < count) co_await signal_.wait();
-  free_ -= count;
-  co_return Permit(this, count);
+  } place{*this, granted, queue_.insert(queue_.end(), Request{count, granted})};
+  auto permit = co_await granted;
+  co_return permit;
 }
 
 std::optional<Semaphore::Permit> Semaphore::try_acquire(uint64_t count) {

@@ -10,6 +10,7 @@
 //  * never destroy a TaskGroup, or call cancel(), from inside one of its own tasks;
 //  * hold no std::mutex across co_await.
 
+#include <algorithm>
 #include <coroutine>
 #include <exception>
 #include <list>
@@ -120,7 +121,10 @@ namespace detail {
 
 // One suspended coroutine that somebody may wake once. Shared by the waiter and its waker; the waiter's end forgets it.
 struct Waiter {
+  explicit Waiter(std::coroutine_handle<> waiting) : handle(waiting) {}
   std::coroutine_handle<> handle;  // null once it was resumed or has gone
+  bool waits = false;              // is in a signal's list
+  bool chosen = false;             // woken alone, for one event
   void resume() {
     if (handle) std::exchange(handle, {}).resume();
   }
@@ -131,8 +135,9 @@ inline void wake(Executor& executor, const std::shared_ptr<Waiter>& waiter) {
 
 }  // namespace detail
 
-// A value that is set once and awaited by at most one task; the two ends are copies of it. Setting a second time is
-// ignored (answers race with deadlines).
+// A value that is set once and taken by one task, and awaited by one at a time; the two ends are copies of it. Setting
+// a second time is ignored (answers race with deadlines). An await that is destroyed while it waits, or was woken and
+// has not yet run, takes nothing: a later one gets the value.
 template <class T>
 class OneShot {
  public:
@@ -150,16 +155,20 @@ class OneShot {
   auto operator co_await() const noexcept {
     struct Awaiter {
       std::shared_ptr<State> state;
+      std::shared_ptr<detail::Waiter> waiter;
       explicit Awaiter(std::shared_ptr<State> shared) : state(std::move(shared)) {}
       Awaiter(const Awaiter&) = delete;
       Awaiter& operator=(const Awaiter&) = delete;
       ~Awaiter() {
-        if (state->waiter) state->waiter->handle = {};
+        if (!waiter) return;
+        waiter->handle = {};
+        if (state->waiter == waiter) state->waiter.reset();
       }
       bool await_ready() const noexcept { return state->value.has_value(); }
       void await_suspend(std::coroutine_handle<> handle) {
         CAIRN_ASSERT(!state->waiter);
-        state->waiter = std::make_shared<detail::Waiter>(handle);
+        waiter = std::make_shared<detail::Waiter>(handle);
+        state->waiter = waiter;
       }
       T await_resume() { return std::move(*state->value); }
     };
@@ -176,42 +185,55 @@ class OneShot {
   std::shared_ptr<State> state_;
 };
 
-// Wakes all that wait at notify_all(), or one at notify_one(). Remembers nothing: test your condition in a loop.
+// Wakes all that wait at notify_all(), or the one that waits longest at notify_one(). Remembers nothing: test your
+// condition in a loop.
 //   while (!ready) co_await signal.wait();
+// Who was chosen by notify_one() and is destroyed before its turn passes the wake-up on to the next.
 class Signal {
+  struct State {
+    explicit State(Executor& e) : executor(e) {}
+    void notify_one();
+    Executor& executor;
+    std::list<std::shared_ptr<detail::Waiter>> waiters;
+  };
+
  public:
-  explicit Signal(Executor& executor) : executor_(&executor) {}
+  explicit Signal(Executor& executor) : state_(std::make_shared<State>(executor)) {}
   Signal(const Signal&) = delete;
   Signal& operator=(const Signal&) = delete;
 
   auto wait() noexcept {
     struct Awaiter {
-      Signal* signal;
+      std::shared_ptr<State> state;
       std::shared_ptr<detail::Waiter> waiter;
-      explicit Awaiter(Signal* s) : signal(s) {}
+      std::list<std::shared_ptr<detail::Waiter>>::iterator place;
+      explicit Awaiter(std::shared_ptr<State> shared) : state(std::move(shared)) {}
       Awaiter(const Awaiter&) = delete;
       Awaiter& operator=(const Awaiter&) = delete;
       ~Awaiter() {
-        if (waiter) waiter->handle = {};  // the list drops dead waiters when it next looks
+        if (!waiter || !waiter->handle) return;
+        waiter->handle = {};
+        if (waiter->waits) state->waiters.erase(place);
+        if (waiter->chosen) state->notify_one();
       }
       bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<> handle) {
         waiter = std::make_shared<detail::Waiter>(handle);
-        signal->waiters_.push_back(waiter);
+        waiter->waits = true;
+        place = state->waiters.insert(state->waiters.end(), waiter);
       }
       void await_resume() const noexcept {}
     };
-    return Awaiter(this);
+    return Awaiter(state_);
   }
   void notify_all();
-  void notify_one();
+  void notify_one() { state_->notify_one(); }
 
  private:
-  Executor* executor_;
-  std::list<std::shared_ptr<detail::Waiter>> waiters_;
+  std::shared_ptr<State> state_;  // shared with the waiters
 };
 
-// Owns running tasks. Destroying it, or cancel(), ends them where they stand.
+// Owns running tasks. Destroying it, or cancel(), ends them where they stand. It outlives each join().
 class TaskGroup {
  public:
   explicit TaskGroup(Executor& executor);
@@ -262,18 +284,24 @@ class Semaphore {
     uint64_t count_ = 0;
   };
 
-  Semaphore(Executor& executor, uint64_t permits) : signal_(executor), free_(permits), capacity_(permits) {}
+  Semaphore(Executor& executor, uint64_t permits) : executor_(executor), free_(permits), capacity_(permits) {}
+  Semaphore(const Semaphore&) = delete;
+  Semaphore& operator=(const Semaphore&) = delete;
   // More than the capacity counts as the capacity, so that it can be had at all. The semaphore outlives its permits.
   Task<Permit> acquire(uint64_t count = 1);
   std::optional<Permit> try_acquire(uint64_t count = 1);
   uint64_t free() const { return free_; }
 
  private:
-  Signal signal_;
+  struct Request {
+    uint64_t count;
+    OneShot<Permit> granted;
+  };
+  void grant();  // to those that wait, in their order, while it suffices for the first
+  Executor& executor_;
   uint64_t free_;
   uint64_t capacity_;
-  uint64_t next_ticket_ = 0;
-  std::set<uint64_t> queue_;  // tickets of those that wait, lowest first
+  std::list<Request> queue_;
 };
 
 // Suspends until `when`. Destroying the frame cancels the timer.

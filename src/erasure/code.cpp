@@ -2,12 +2,12 @@
 
 #include <erasurecode.h>
 #include <fmt/format.h>
-#include <isa-l/crc.h>
 
 #include <atomic>
 #include <cstdlib>
 
 #include "base/limits.h"
+#include "base/vector_state.h"
 #include "erasure/limits.h"
 
 namespace cairn::erasure {
@@ -124,12 +124,29 @@ uint8_t* scratch(size_t size) {
   return memory.get(size);
 }
 
+// CRC-32 of zlib (RFC 1952), which the library's headers carry.
+uint32_t crc32(const void* data, size_t size) {
+  static constexpr auto kTable = [] {
+    std::array<uint32_t, 256> table{};
+    for (uint32_t i = 0; i < table.size(); ++i) {
+      table[i] = i;
+      for (int bit = 0; bit < 8; ++bit) table[i] = table[i] >> 1 ^ ((table[i] & 1) != 0 ? 0xedb88320U : 0U);
+    }
+    return table;
+  }();
+  uint32_t state = 0xffffffff;
+  for (const auto* at = static_cast<const uint8_t*>(data); size > 0; --size) {
+    state = state >> 8 ^ kTable[(state ^ *at++) & 255];
+  }
+  return ~state;
+}
+
 // Puts the header that the library expects in front of a payload of slot `slot`.
 void write_header(uint8_t* payload, fragment_header_t header, uint32_t slot, uint32_t k, size_t size) {
   header.meta.idx = slot;
   header.meta.size = static_cast<uint32_t>(size);
   header.meta.orig_data_size = uint64_t{k} * size;
-  header.metadata_chksum = crc32_gzip_refl(0, reinterpret_cast<const uint8_t*>(&header.meta), kHeaderChecksummed);
+  header.metadata_chksum = crc32(&header.meta, kHeaderChecksummed);
   std::memcpy(payload - kHeaderSize, &header, kHeaderSize);
 }
 
@@ -139,6 +156,7 @@ Status encode_block(const Descriptor& descriptor, uint32_t k, const uint8_t* blo
   EncodedPieces pieces(descriptor.number);
   const int status = liberasurecode_encode(descriptor.number, reinterpret_cast<const char*>(block), k * size,
                                            &pieces.data, &pieces.parity, &pieces.length);
+  leave_vector_code();
   if (status != 0) return library_failed("encode", status);
   // The layout is ours only if the library cut the block where we did.
   CAIRN_ASSERT(pieces.length == size + kHeaderSize);
@@ -220,6 +238,7 @@ Status Code::decode(std::span<const Present> present, uint32_t wanted, MutableBy
     const int status =
         liberasurecode_reconstruct_fragment(descriptor.number, pieces.data(), static_cast<int>(k_), size + kHeaderSize,
                                             static_cast<int>(wanted), reinterpret_cast<char*>(rebuilt - kHeaderSize));
+    leave_vector_code();
     if (status != 0) return library_failed("reconstruct_fragment", status);
     std::memcpy(out.data() + offset, rebuilt, take);
   }

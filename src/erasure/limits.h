@@ -9,7 +9,7 @@ namespace cairn::erasure {
 
 // Shards go through the library in blocks, so that its copies stay in the second-level cache (1 MiB per core here) and
 // its allocations stay small. One block's working set is 2 (k + m) pieces.
-inline constexpr size_t kWorkingSet = 2048 * kKiB;
+inline constexpr size_t kWorkingSet = 1 * kMiB;
 inline constexpr size_t kMaxBlock = 64 * kKiB;
 inline constexpr size_t kMinBlock = 4 * kKiB;
 static_assert(kWorkingSet / (2 * size_t{kMaxSlots}) >= kMinBlock);

@@ -86,11 +86,17 @@ void EventLoop::stop() {
   });
 }
 
-bool EventLoop::on_strand() const { return impl_->strand.load() == std::this_thread::get_id(); }
+bool EventLoop::on_strand() const {
+  return impl_->strand.load() == std::this_thread::get_id();
+}
 
-void EventLoop::post(std::move_only_function<void()> fn) { asio::post(impl_->context, std::move(fn)); }
+void EventLoop::post(std::move_only_function<void()> fn) {
+  asio::post(impl_->context, std::move(fn));
+}
 
-Time EventLoop::now() const { return {std::chrono::steady_clock::now().time_since_epoch()}; }
+Time EventLoop::now() const {
+  return {std::chrono::steady_clock::now().time_since_epoch()};
+}
 
 WallTime EventLoop::wall_now() const {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -113,7 +119,9 @@ void EventLoop::cancel(env::TimerId timer) {
   // The node, and with it what fn owns, goes here: after both maps are whole again.
 }
 
-asio::io_context& EventLoop::context() { return impl_->context; }
+asio::io_context& EventLoop::context() {
+  return impl_->context;
+}
 
 struct Signals::State : std::enable_shared_from_this<State> {
   State(asio::io_context& context, std::move_only_function<void(int)> fn)

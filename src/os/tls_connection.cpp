@@ -8,7 +8,9 @@ namespace cairn::os {
 
 namespace {
 
-std::string text_of_errno(int number) { return asio::error_code(number, asio::system_category()).message(); }
+std::string text_of_errno(int number) {
+  return asio::error_code(number, asio::system_category()).message();
+}
 
 // Alerts by which a peer says that it does not want us (RFC 8446, 6.2).
 bool is_refusal(int reason) {
@@ -43,7 +45,8 @@ void NetworkShared::give_buffer(BufferPtr buffer) {
 }
 
 void NetworkShared::linger(std::shared_ptr<TlsConnection> connection) {
-  lingering.push_back({loop.now() + kLingerTime, std::move(connection)});
+  TlsConnection& lingers = *connection;
+  lingers.linger_place_ = lingering.insert(lingering.end(), {loop.now() + kLingerTime, std::move(connection)});
   sweep_lingering();
 }
 
@@ -52,9 +55,9 @@ void NetworkShared::sweep_lingering() {
   const Time now = loop.now();
   while (!lingering.empty()) {
     const Lingering& oldest = lingering.front();
-    if (oldest.connection->lingering_ && oldest.until > now && lingering.size() <= kMaxLingering) break;
-    oldest.connection->close_socket();
-    lingering.pop_front();
+    if (oldest.until > now && lingering.size() <= kMaxLingering) break;
+    const auto connection = oldest.connection;
+    connection->close_socket();  // takes it out of the list
   }
   if (lingering.empty()) return;
   linger_timer = loop.schedule(lingering.front().until, [this] {
@@ -65,11 +68,16 @@ void NetworkShared::sweep_lingering() {
 
 void NetworkShared::shut_down() {
   loop.cancel(std::exchange(linger_timer, 0));
+  std::vector<std::shared_ptr<TlsConnection>> alive;
   for (TlsConnection* connection : connections) {
+    if (auto held = connection->weak_from_this().lock()) alive.push_back(std::move(held));
+  }
+  for (const auto& connection : alive) {
     if (!connection->failure_) connection->failure_ = Error{Code::closed, "the network has ended"};
     connection->close_socket();
+    connection->wake(TlsConnection::kRead);
+    connection->wake(TlsConnection::kWrite);
   }
-  lingering.clear();
 }
 
 // ---- OpenSSL's way to the buffers ----
@@ -81,8 +89,8 @@ struct TlsConnection::Bio {
     TlsConnection& self = of(bio);
     BIO_clear_retry_flags(bio);
     if (self.input_begin_ == self.input_end_ && !self.fill_input()) {
-      if (self.input_over_ || self.failure_) return 0;
-      BIO_set_retry_read(bio);
+      if (self.input_over_) return 0;
+      if (self.receive_error_ == 0) BIO_set_retry_read(bio);
       return -1;
     }
     const size_t count = std::min(static_cast<size_t>(size), self.input_end_ - self.input_begin_);
@@ -162,7 +170,9 @@ struct TlsConnection::Turn {
   void await_resume() const noexcept {}
 };
 
-TlsConnection::Ready TlsConnection::ready(Direction direction) { return {*this, direction}; }
+TlsConnection::Ready TlsConnection::ready(Direction direction) {
+  return {*this, direction};
+}
 
 void TlsConnection::watch(Direction direction) {
   if (waits_[direction].watched || !socket_.is_open()) return;
@@ -176,7 +186,7 @@ void TlsConnection::watch(Direction direction) {
 }
 
 void TlsConnection::on_ready(Direction direction) {
-  if (lingering_) return linger_step();
+  if (linger_place_) return linger_step();
   if (auto waiter = std::exchange(waits_[direction].waiter, {})) return waiter.resume();
   if (direction == kWrite) flush_answers();
 }
@@ -204,7 +214,9 @@ TlsConnection::TlsConnection(std::shared_ptr<NetworkShared> shared)
   shared_->connections.insert(this);
 }
 
-TlsConnection::~TlsConnection() { shared_->connections.erase(this); }
+TlsConnection::~TlsConnection() {
+  shared_->connections.erase(this);
+}
 
 Status TlsConnection::adopt(int descriptor, const asio::ip::tcp::endpoint& remote) {
   remote_ = remote;
@@ -280,7 +292,6 @@ void TlsConnection::note_ssl_error(int returned, bool in_handshake) {
     clean_end_ = true;
     if (!in_handshake) return;
   }
-  if (failure_) return;  // the socket's own error says more
   const unsigned long code = ERR_peek_error();
   const int reason = ERR_GET_REASON(code);
   const char* words = ERR_reason_error_string(code);
@@ -289,19 +300,20 @@ void TlsConnection::note_ssl_error(int returned, bool in_handshake) {
     error = {Code::denied, peer_.refusal};
   } else if (kind == SSL_ERROR_SSL && is_refusal(reason)) {
     error = {Code::denied, fmt::format("refused by the peer: {}", error.context)};
+  } else if (receive_error_ != 0) {
+    error.context = text_of_errno(receive_error_);
   } else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
     error.context = "the peer broke off";
   }
   ERR_clear_error();
-  // Not fail_with(): the alert that OpenSSL has put into the output goes out first.
-  flush();
   fail_with(std::move(error));
 }
 
 // ---- bytes in ----
 
+// Runs inside OpenSSL, so it must not end the connection: it only notes why there is nothing.
 bool TlsConnection::fill_input() {
-  if (input_over_ || !socket_.is_open()) return false;
+  if (input_over_ || receive_error_ != 0) return false;
   if (!input_) input_ = shared_->take_buffer();
   while (true) {
     const ssize_t count = ::recv(socket_.native_handle(), input_.get(), kReceiveBatch, 0);
@@ -315,7 +327,7 @@ bool TlsConnection::fill_input() {
     } else if (errno == EINTR) {
       continue;
     } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
-      fail_with({established_ ? Code::closed : Code::unreachable, text_of_errno(errno)});
+      receive_error_ = errno;
     }
     return false;
   }
@@ -360,7 +372,6 @@ void TlsConnection::release_idle_memory() {
     shared_->give_buffer(std::move(input_));
     input_begin_ = input_end_ = 0;
   }
-  if (ssl_) SSL_free_buffers(ssl_.get());  // does nothing while a record is under way
 }
 
 // ---- bytes out ----
@@ -378,8 +389,8 @@ bool TlsConnection::encrypt(ByteView plain) {
 bool TlsConnection::flush() {
   while (output_begin_ < output_end_) {
     if (!socket_.is_open()) return false;
-    const ssize_t count = ::send(socket_.native_handle(), output_.get() + output_begin_, output_end_ - output_begin_,
-                                 MSG_NOSIGNAL);
+    const ssize_t count =
+        ::send(socket_.native_handle(), output_.get() + output_begin_, output_end_ - output_begin_, MSG_NOSIGNAL);
     if (count >= 0) {
       output_begin_ += static_cast<size_t>(count);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -387,7 +398,6 @@ bool TlsConnection::flush() {
     } else if (errno != EINTR) {
       const int number = errno;
       output_begin_ = output_end_ = 0;
-      // What the peer still had to say (an alert, a last answer) may be waiting to be read: only writing ends.
       if (!failure_) fail_with({established_ ? Code::closed : Code::unreachable, text_of_errno(number)});
       return false;
     }
@@ -467,8 +477,8 @@ void TlsConnection::fail_with(Error error) {
   failure_ = std::move(error);
   wake(kRead);
   wake(kWrite);
+  if (!ssl_) return close_socket();
   // A refused handshake lingers as well: its alert must not be overtaken by a reset.
-  lingering_ = true;
   shared_->linger(shared_from_this());
   linger_step();
 }
@@ -484,7 +494,7 @@ void TlsConnection::close() {
 }
 
 void TlsConnection::linger_step() {
-  if (!lingering_ || !socket_.is_open()) return;
+  if (!linger_place_ || !socket_.is_open()) return;
   if (!flush()) return close_socket();
   if (output_end_ > 0) {
     watch(kWrite);
@@ -503,7 +513,11 @@ void TlsConnection::linger_step() {
 }
 
 void TlsConnection::close_socket() {
-  lingering_ = false;
+  const auto self = shared_from_this();
+  if (linger_place_) {
+    shared_->lingering.erase(*linger_place_);
+    linger_place_.reset();
+  }
   asio::error_code ignored;
   socket_.close(ignored);
   ssl_.reset();

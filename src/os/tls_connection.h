@@ -89,7 +89,7 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   void wake(Direction direction);
   bool spend_turn(size_t bytes);
 
-  bool fill_input();  // false: nothing there now, the end, or an error (receive_error_)
+  bool fill_input();  // false: nothing there now, the end (input_over_), or an error (receive_error_)
   size_t decrypt(MutableByteView into);
   bool encrypt(ByteView plain);
   // Gives output to the kernel; false when the connection has failed.
@@ -110,9 +110,10 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   size_t input_begin_ = 0, input_end_ = 0, output_begin_ = 0, output_end_ = 0;
   bool input_over_ = false;  // the peer sends no more
   bool established_ = false;
-  bool clean_end_ = false;   // close_notify has arrived
+  bool clean_end_ = false;  // close_notify has arrived
   bool writing_ = false;
-  bool lingering_ = false;
+  int receive_error_ = 0;  // errno
+  std::optional<std::list<NetworkShared::Lingering>::iterator> linger_place_;
   bool write_shut_ = false;
   uint64_t lingered_ = 0;
   size_t turn_bytes_ = 0;

@@ -77,11 +77,15 @@ const char* flaw_of(X509* certificate, const STACK_OF(X509) * shown, int64_t now
   return nullptr;
 }
 
-int64_t seconds_of(WallTime time) { return time / 1'000'000'000; }
+int64_t seconds_of(WallTime time) {
+  return time / 1'000'000'000;
+}
 
 }  // namespace
 
-void SslFree::operator()(SSL* ssl) const { SSL_free(ssl); }
+void SslFree::operator()(SSL* ssl) const {
+  SSL_free(ssl);
+}
 
 struct TlsIdentity::Context {
   std::unique_ptr<SSL_CTX, Freer<SSL_CTX_free>> ssl;
@@ -100,8 +104,8 @@ struct TlsIdentity::Context {
       ERR_clear_error();
       return 0;
     };
-    if (const char* flaw = flaw_of(certificate, X509_STORE_CTX_get0_untrusted(store),
-                                   seconds_of(self->clock->wall_now()))) {
+    if (const char* flaw =
+            flaw_of(certificate, X509_STORE_CTX_get0_untrusted(store), seconds_of(self->clock->wall_now()))) {
       return refuse(flaw, X509_V_ERR_CERT_REJECTED);
     }
     peer->public_key = public_key_of(X509_get0_pubkey(certificate));
@@ -129,12 +133,12 @@ TlsIdentity::TlsIdentity(const env::Clock& clock, const crypto::Key& device_seed
   good = good && SSL_CTX_set1_sigalgs_list(ssl, "ed25519") == 1;
   good = good && SSL_CTX_set_num_tickets(ssl, 0) == 1;
   CAIRN_ASSERT(good);
-  SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
-                               SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_options(
+      ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(ssl, 0);
   SSL_CTX_set_max_cert_list(ssl, kMaxCertificateMessage);
-  SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
+  SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY | SSL_MODE_RELEASE_BUFFERS);  // an idle session keeps no record buffers
   SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(ssl, &Context::verify, context_.get());
   renew_when_due();

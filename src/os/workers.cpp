@@ -7,10 +7,10 @@ namespace cairn::os {
 
 struct WorkerPool::Ticket final : Job, std::enable_shared_from_this<Ticket> {
   enum class State { queued, running, finished };
-  State state = State::queued;             // under Impl::mutex
-  bool abandoned = false;                  // under Impl::mutex; the strand sets it, so it may read it without
-  std::move_only_function<void()> work;    // the queue's until it runs, then the worker's
-  std::move_only_function<void()> done;    // the strand's
+  State state = State::queued;           // under Impl::mutex
+  bool abandoned = false;                // under Impl::mutex; the strand sets it, so it may read it without
+  std::move_only_function<void()> work;  // the queue's until it runs, then the worker's
+  std::move_only_function<void()> done;  // the strand's
 };
 
 struct WorkerPool::Impl {
@@ -66,7 +66,9 @@ WorkerPool::~WorkerPool() {
   impl_->threads.clear();  // joins
 }
 
-unsigned WorkerPool::threads() const { return static_cast<unsigned>(impl_->threads.size()); }
+unsigned WorkerPool::threads() const {
+  return static_cast<unsigned>(impl_->threads.size());
+}
 
 std::shared_ptr<env::Workers::Job> WorkerPool::submit(std::move_only_function<void()> work,
                                                       std::move_only_function<void()> done) {

@@ -30,36 +30,56 @@ inline constexpr int kMaxEvaluations = 16;
 // Records in one gossip message; the rest follows with the next.
 inline constexpr size_t kMaxGossipRecords = 1 * kMiB;
 
+// A round of gossip that has no answer after this long counts as a failed probe.
+inline constexpr Duration kGossipTimeout = std::chrono::seconds(5);
+// Rounds under way at the same time: dead nodes cost a round its whole timeout.
+inline constexpr size_t kMaxGossipRounds = 4;
+// Nodes asked at once when a process starts, so that one dead node does not delay it.
+inline constexpr size_t kFirstGossips = 3;
+// One round in so many goes to a node that is not thought to be alive: so the halves of a healed pool meet again.
+inline constexpr uint64_t kGossipWithLost = 8;
+
 // --- sessions ---
 
-// Of strangers, and of anyone until its HELLO has been checked.
+// From the first byte to a valid HELLO, and for strangers to their JOIN.
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
-// A stranger has this long from the first byte to its JOIN.
-inline constexpr Duration kStrangerTimeout = std::chrono::seconds(10);
 // Incoming sessions that have not shown a valid certificate yet, all together and from one NodeID.
 inline constexpr size_t kMaxUnproven = 64;
 inline constexpr size_t kMaxStrangersPerNode = 2;
 // A session with no request in flight is closed after this long; gossip keeps those alive that it uses.
 inline constexpr Duration kIdleTimeout = std::chrono::minutes(2);
-// A session on which requests wait and nothing has arrived for this long is probed; after as long again without any
-// byte it is dead.
+// A session on which this side's requests wait and nothing has arrived for this long is probed with a ping; after as
+// long again without any byte it is dead.
 inline constexpr Duration kSilenceTimeout = std::chrono::seconds(10);
-// Requests that one session may have at work here. Beyond it they are answered Code::overloaded.
+// How often a session looks after itself: idleness, silence, requests past their deadline.
+inline constexpr Duration kWatchPeriod = std::chrono::seconds(5);
+// A write may take this long and as much for each byte: 50 kB/s is the slowest line that is still of use.
+inline constexpr Duration kWritePatience = std::chrono::seconds(20);
+inline constexpr Duration kSlowestByte = std::chrono::microseconds(20);
+// The failure detector is told at most so often that a session brings frames.
+inline constexpr Duration kHeardEvery = std::chrono::milliseconds(500);
+// Requests that wait for their turn or run here, on one session. Beyond it they are answered Code::overloaded.
 inline constexpr size_t kMaxRequestsPerSession = 1024;
+// Requests of one peer that run at the same time here, over all its sessions: enough to fill a group commit, and their
+// answers of up to kMaxShardSize each stay within what a node can spare.
+inline constexpr size_t kMaxRunning = 32;
 // Requests of this side that may wait on one session.
 inline constexpr size_t kMaxCallsPerSession = 4096;
-// Frames that wait to be written are joined to writes of about this size: TLS records hold 16 KiB, and 64 to 256 KiB a
-// call are best (measured.md).
+// Frames that wait to be written are joined to writes of about this size: 64 to 256 KiB a call are best (measured.md).
 inline constexpr size_t kWriteBatch = 256 * kKiB;
-// Queued bytes beyond which answers and new requests wait for the writer.
+// Parts of up to this size are copied together before a write; larger ones are written from where they lie.
+inline constexpr size_t kJoinedPart = 4 * kKiB;
+// Queued bytes beyond which new requests of this side wait for the writer.
 inline constexpr size_t kMaxWriteQueue = 16 * kMiB;
 // Small frames are read through one buffer of this size; payloads go straight to where they belong.
 inline constexpr size_t kReadBuffer = 64 * kKiB;
 // After a failed dial the next one to that node waits, doubled each time up to the larger value.
 inline constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
 inline constexpr Duration kLastBackoff = std::chrono::seconds(15);
-// Answers that take longer than this many milliseconds are nobody's: the largest deadline that is honoured.
+// The longest deadline that is honoured for a peer's request.
 inline constexpr Duration kMaxDeadline = std::chrono::minutes(10);
+// A request past its deadline is ended here this much later: its cancel frame may be on the way.
+inline constexpr Duration kDeadlineGrace = std::chrono::seconds(2);
 
 // --- invites ---
 
@@ -68,5 +88,9 @@ inline constexpr size_t kInviteSecretSize = 16;
 // A code is a few hundred characters; longer ones are not looked at.
 inline constexpr size_t kMaxInviteCode = 4096;
 inline constexpr uint32_t kMaxInviteUses = 1000;
+// A record with an entry of some 700 bytes for each use.
+inline constexpr uint64_t kMaxInviteRecord = 2 * kMiB;
+// A record is kept so long after it expired, for a joiner whose answer was lost.
+inline constexpr Duration kForgetInvitesAfter = std::chrono::days(30);
 
 }  // namespace cairn::peer

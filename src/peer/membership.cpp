@@ -221,6 +221,11 @@ const NodeInfo* Membership::node(const NodeId& id) const {
   return node ? &node->info : nullptr;
 }
 
+bool Membership::removed(const NodeId& id) const {
+  const auto found = state_->nodes.find(id);
+  return found != state_->nodes.end() && !state_->admits(found->second.certificate);
+}
+
 const Certificate* Membership::certificate(const NodeId& id) const {
   const KnownNode* node = state_->admitted(id);
   return node ? &node->certificate : nullptr;

@@ -41,6 +41,7 @@ struct NodeInfo {
   // What fails together: the stated domain within the member, else the member (in hex). A node cannot claim to be in
   // another member's domain to spread over it more than one share.
   std::string domain_key() const;
+  bool operator==(const NodeInfo&) const = default;
 };
 
 // What a node says of itself, signed and with its certificate. info.id and info.member are the identity's.
@@ -80,6 +81,7 @@ class Membership {
   // True when it was news; an older one than the known is not. Code::corrupt, denied, too_large.
   Result<bool> add_node(const wire::NodeEntry& entry);
   const NodeInfo* node(const NodeId& id) const;            // none when it was revoked; valid until the next change
+  bool removed(const NodeId& id) const;                    // known, but its member was removed or it was revoked
   const Certificate* certificate(const NodeId& id) const;  // of a known node, likewise
   std::vector<NodeInfo> nodes() const;                     // by NodeId, without revoked ones
   std::vector<wire::NodeEntry> node_entries() const;

@@ -12,6 +12,7 @@ namespace cairn::peer {
 
 struct Request {
   NodeId from;
+  env::Address remote{};                     // where the session comes from
   MemberId member;                           // zero for a joiner
   Certificate const* certificate = nullptr;  // of `from`; null for a joiner. Valid while the handler runs
   wire::Method method{};
@@ -33,8 +34,8 @@ enum class Access {
 };
 
 struct PeersOptions {
-  bool serve = false;  // accept requests on sessions (cairnd)
-  uint32_t max_sessions_per_node = 8;
+  bool serve = false;                        // accept requests on sessions (cairnd)
+  uint32_t max_sessions_per_node = 16;       // incoming; several processes of one home share a NodeID
   uint64_t max_bytes_in_flight = 64 * kMiB;  // of requests, per peer
   Duration connect_timeout = std::chrono::seconds(5);
   Duration gossip_period = std::chrono::seconds(1);
@@ -52,7 +53,10 @@ class Peers {
   ~Peers();
 
   const Identity& identity() const;
+  // Who changes it from outside calls membership_changed() then: sessions of removed ones end, the news is spread.
   Membership& membership();
+  const Membership& membership() const;
+  void membership_changed();
 
   // Before start().
   void serve(wire::Method method, Access access, Handler handler);
@@ -76,12 +80,15 @@ class Peers {
   bool usable(const NodeId& node) const;
   NodeState state(const NodeId& node) const;
   std::vector<NodeId> live_nodes() const;
-  // Called on the strand after the log or the node table changed: for saving it.
+  // How long ago anybody heard from it, as far as is known; nothing: not in this process's life.
+  std::optional<Duration> last_heard(const NodeId& node) const;
+  // Called on the strand after the log or the node table changed: for saving it. One handler.
   void on_change(std::function<void()> handler);
-  // Until the node table was exchanged with at least one peer, or the timeout.
+  // Until the node table was exchanged with at least one peer, or the timeout; at once where there is nobody to ask.
   env::Task<Status> settle(Duration timeout);
 
   Traffic traffic() const;
+  size_t sessions() const;  // both ways
 
  private:
   class Impl;

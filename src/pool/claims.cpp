@@ -18,7 +18,9 @@ constexpr char kByNode = 'n';
 constexpr char kUntold = 'o';
 constexpr char kClean[] = "c";
 
-std::string pack_prefix(const PackId& pack) { return kByPack + pack.raw(); }
+std::string pack_prefix(const PackId& pack) {
+  return kByPack + pack.raw();
+}
 std::string pack_key(const Claim& claim) {
   return pack_prefix(claim.shard.pack) + static_cast<char>(claim.shard.slot) + claim.node.raw();
 }
@@ -279,6 +281,8 @@ Status ClaimIndex::forget_untold(const NodeId& node) {
   const auto cursor = store_->cursor();
   for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
     batch.remove(cursor->key());
+    if (batch.entries().size() < kClaimsPerWrite) continue;
+    CAIRN_TRY(store_->write(std::exchange(batch, {}), false));
   }
   CAIRN_TRY(cursor->status());
   return batch.empty() ? Status{} : store_->write(batch, false);

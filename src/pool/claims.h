@@ -56,7 +56,7 @@ class ClaimIndex {
   Result<std::vector<Claim>> accept(const std::vector<Claim>& claims);
 
   struct Announcement {
-    Claim claim;                // this node's own
+    Claim claim;               // this node's own
     std::vector<NodeId> tell;  // besides those who have a claim for this pack here
   };
   // Durable when it returns, with the list of who is to be told.

@@ -22,14 +22,16 @@ struct WriteOutcome {
 
 struct PoolCounters {
   uint64_t packs_written = 0, shards_sent = 0;
-  uint64_t range_requests = 0;  // shard_get asked
-  uint64_t range_bytes = 0;     // payload received for them
-  uint64_t degraded_reads = 0;  // decoded from k others
-  uint64_t hedged_reads = 0;    // a slow holder was raced
-  uint64_t wrong_bytes = 0;     // answers that failed their hash or tag
+  uint64_t packs_below_goal = 0;  // written, and some slot found no holder
+  uint64_t range_requests = 0;    // shard_get asked
+  uint64_t range_bytes = 0;       // payload received for them
+  uint64_t degraded_reads = 0;    // decoded from k others
+  uint64_t hedged_reads = 0;      // a slow holder was raced
+  uint64_t wrong_bytes = 0;       // answers that failed their hash or tag
+  uint64_t claims_queries = 0;    // claims_query asked
 };
 
-// Wrong bytes that a holder gave.
+// Wrong bytes that a holder gave, or rot that it found itself.
 struct BadShard {
   NodeId holder;
   ShardId shard;
@@ -44,25 +46,30 @@ struct PoolOptions {
   std::optional<std::pair<uint32_t, uint32_t>> code;      // (k, m) by policy; else by the number of live domains
 };
 
+// Strand only. `peers` outlives it. Any number of reads and writes may be under way; stop() ends what is left.
 class PoolClient {
  public:
   PoolClient(env::World world, peer::Peers& peers, PoolOptions options);
   ~PoolClient();
 
-  // (k, m) for a pack written now: from the number of domains that are alive.
+  // (k, m) for a pack written now: from the number of domains that are alive and have room for a shard. Full domains
+  // make packs narrower but never less safe: when fewer than two losses (or those that the live domains would stand)
+  // could be stood, the answer is for the live domains, and writing says no_space.
   content::PackGeometry geometry_now() const;
 
   // Sends the shards to k+m holders in parallel. Returns as soon as receipts from distinct domains number at least
-  // k + ceil(m/2) (at least k+1 when m > 0); the rest is finished behind (settle()). A holder that fails is replaced by
-  // the next in order. Waits for a place when max_packs_in_flight are under way.
-  // Errors: too_few_peers, no_space.
+  // k + ceil(m/2) (at least k+1 when m > 0); the rest is finished behind (settle()), also when this task is destroyed.
+  // A holder that fails is replaced by the next in order; one that is slow is raced by it. Waits for a place when
+  // max_packs_in_flight are under way.
+  // Errors: no_space (full stores stand in the way), too_few_peers.
   env::Task<Result<WriteOutcome>> write(content::EncodedPack pack);
   // Until all slots of all packs written so far have a holder, or cannot get one; the number of packs below their goal.
   env::Task<uint64_t> settle();
 
   // A byte range of the pack's layout; one that crosses lanes is read as one range of each. One holder of each
   // is asked; when it is slow, gone, or `check` says no to its bytes, k others are asked for the same range with
-  // Merkle proofs, and the range is decoded. Errors: too_few_peers (under k slots answered), damaged.
+  // Merkle proofs, and the range is decoded. A whole lane may be one request. `check` runs on the strand.
+  // Errors: too_few_peers (under k slots answered), damaged, bad_input (not a range of this pack).
   using Check = std::function<bool(ByteView)>;
   env::Task<Result<Buffer>> read(PackRef pack, uint32_t offset, uint32_t length, Check check);
 
@@ -72,6 +79,7 @@ class PoolClient {
   PoolCounters counters() const;
   // Called on the strand for every wrong answer.
   void on_bad_shard(std::function<void(const BadShard&)> handler);
+  // Ends the work behind where it stands. No read or write may be under way.
   env::Task<void> stop();
 
  private:

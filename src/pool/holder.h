@@ -3,13 +3,27 @@
 
 #include "env/world.h"
 #include "peer/peers.h"
+#include "pool/claims.h"
 #include "store/shard_store.h"
 
 namespace cairn::pool {
 
+// What a holder did, for status and tests.
+struct HolderCounters {
+  uint64_t shards_taken = 0, shards_refused = 0, shards_served = 0;
+  uint64_t writer_faults = 0;   // shards whose Merkle root was not what their writer had signed; dropped
+  uint64_t rotten_shards = 0;   // found by a read or the scrub
+  uint64_t claims_made = 0;     // own
+  uint64_t claims_taken = 0;    // of others, that were news
+  uint64_t claims_refused = 0;  // forged, malformed, or for packs that are not held here
+  uint64_t claims_told = 0, push_requests = 0;
+};
+
+// Strand only. Order of ending: peers.stop(), then close(), then both may be destroyed, the holder before its peers.
 class Holder {
  public:
-  // Registers its handlers with `peers` (before start()). Claims live in `claims_path` (a MetaStore).
+  // Registers its handlers with `peers` (before start()). Claims live in `claims_path` (a MetaStore). boot_seq grows
+  // with each start of this node.
   static env::Task<Result<std::unique_ptr<Holder>>> open(env::World world, peer::Peers& peers, std::string claims_path,
                                                          uint64_t boot_seq);
   virtual ~Holder() = default;
@@ -17,6 +31,18 @@ class Holder {
   virtual const std::vector<std::unique_ptr<store::ShardStore>>& stores() const = 0;
   // Over all stores.
   virtual store::StoreFigures figures() const = 0;
+  virtual HolderCounters counters() const = 0;
+
+  // Checked claims for a pack, this node's own among them.
+  virtual env::Task<Result<std::vector<Claim>>> claims_of(PackId pack) = 0;
+  // What a node holds by the claims known here, in order, after `after`.
+  virtual env::Task<Result<std::vector<ShardId>>> held_by(NodeId node, std::optional<ShardId> after, size_t limit) = 0;
+  // Until every shard stored so far is verified and its claim durable.
+  virtual env::Task<Status> settle() = 0;
+  // Nodes that are still to be told of claims.
+  virtual size_t untold_nodes() const = 0;
+
+  // Makes what was announced durable and closes the stores.
   virtual env::Task<void> close() = 0;
 };
 

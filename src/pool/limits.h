@@ -1,6 +1,8 @@
 #pragma once
 // Numbers of the pool room, each with its reason.
 
+#include <chrono>
+
 #include "base/limits.h"
 #include "base/units.h"
 
@@ -20,5 +22,73 @@ inline constexpr uint32_t kMinWindow = 16;
 inline constexpr uint32_t kMaxPermutations = 4;
 
 static_assert(kWindowPerSlot * kMaxSlots <= kScatterWidth);  // a window fits into a pool that has windows
+
+// --- claims ---
+
+// A signed claim has some 250 bytes; longer ones are not looked at.
+inline constexpr size_t kMaxClaimSize = 512;
+// Of one pack: every slot moved a few times. Bounds what a member can make others keep.
+inline constexpr size_t kMaxClaimsPerPack = 4 * kMaxSlots;
+// New claims wait this long for more, so that a batch is one synced write and one request to each sibling.
+inline constexpr Duration kClaimDelay = std::chrono::milliseconds(250);
+// Own claims in one write: 512 signatures take 17 ms of a worker.
+inline constexpr size_t kClaimsPerWrite = 512;
+// Claims in one push, and the most that is accepted: checking them takes 20 ms of a worker.
+inline constexpr size_t kClaimsPerPush = 256;
+// Shards that wait for their claim. Beyond it they get it at the next start, by the walk over the stores.
+inline constexpr size_t kMaxWaitingClaims = 65536;
+// Siblings that are told at the same time.
+inline constexpr size_t kMaxPushes = 8;
+inline constexpr Duration kPushTimeout = std::chrono::seconds(10);
+inline constexpr Duration kFirstPushRetry = std::chrono::seconds(1);
+inline constexpr Duration kLastPushRetry = std::chrono::minutes(5);
+// The walk that makes up for claims lost in a crash looks at so many shards, then rests, so that it is not noticed.
+inline constexpr size_t kWalkPage = 256;
+inline constexpr Duration kWalkRest = std::chrono::milliseconds(100);
+// Claims in one answer to a query: 300 bytes each, within wire::kMaxClaimsBody of 2 MiB with room for siblings.
+inline constexpr size_t kMaxClaimsPerAnswer = 4096;
+// Packs in one claims_query.
+inline constexpr size_t kMaxQueryPacks = 64;
+
+// --- holder ---
+
+// Requests that work on the disks at the same time; the others wait in order.
+inline constexpr uint64_t kMaxDiskReads = 32;
+inline constexpr uint64_t kMaxDiskWrites = 16;
+// Payload bytes of all uploads and answers that are held in memory at the same time. Beyond it: Code::overloaded.
+inline constexpr uint64_t kMaxHolderMemory = 128 * kMiB;
+
+// --- client ---
+
+// Ranges up to this length have a latency of their own: a drive's reads. Longer ones are dominated by their transfer.
+inline constexpr uint64_t kSmallRange = 256 * kKiB;
+// However regular a holder was, others are not asked before this: a busy machine stalls for as long now and then.
+inline constexpr Duration kLeastHedge = std::chrono::milliseconds(100);
+// A holder that failed is left alone for so long, doubled up to the larger value.
+inline constexpr Duration kFirstRest = std::chrono::seconds(2);
+inline constexpr Duration kLastRest = std::chrono::seconds(60);
+// An upload is raced by a replacement after so long, or after kStragglerFactor times what half of the pack's shards
+// took when that is longer.
+inline constexpr Duration kSlowPut = std::chrono::seconds(3);
+inline constexpr int kStragglerFactor = 4;
+// How often it is looked whether a holder on trial is free to be tried.
+inline constexpr Duration kTrialPoll = std::chrono::milliseconds(500);
+// How long after the quorum a slot that nobody takes is tried again, and the memory for the shards of such slots.
+inline constexpr Duration kFinishWithin = std::chrono::seconds(15);
+inline constexpr uint64_t kMaxStragglerMemory = 64 * kMiB;
+// Packs whose location, and whose header, is remembered: some 3 and 2 KiB each.
+inline constexpr size_t kKnownPacks = 4096;
+inline constexpr size_t kKnownHeaders = 1024;
+// Nodes asked for the claims of one pack, and so many at the same time.
+inline constexpr size_t kMaxAsked = 128;
+inline constexpr size_t kAskedAtOnce = 16;
+inline constexpr Duration kQueryTimeout = std::chrono::seconds(5);
+// A location found is not looked for again within this time.
+inline constexpr Duration kLocateAgain = std::chrono::seconds(5);
+// Bytes that reads under way may ask for, and the same for those that are decoded from k others.
+inline constexpr uint64_t kMaxReadMemory = 64 * kMiB;
+inline constexpr uint64_t kMaxDecodeMemory = 128 * kMiB;
+
+static_assert(kMaxDecodeMemory >= 16 * kMaxShardSize, "a whole lane of the widest code can be decoded");
 
 }  // namespace cairn::pool

@@ -51,6 +51,8 @@ class Placer {
   std::optional<Candidate> next();
   // A node that was handed out does not hold a shard after all: its domain counts one less.
   void take_back(const Candidate& candidate);
+  // One that was taken back is given a shard after all.
+  void hand_out(const Candidate& candidate) { ++shards_[candidate.domain]; }
   size_t left() const { return order_.size(); }
 
  private:

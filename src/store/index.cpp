@@ -35,7 +35,9 @@ std::string key_of(char kind, uint32_t segment, uint32_t block) {
 }
 
 // The sum covers the key too: a value under another's key is noticed.
-uint32_t sum_of(std::string_view key, ByteView value) { return crc32c(value, crc32c(as_bytes(key))); }
+uint32_t sum_of(std::string_view key, ByteView value) {
+  return crc32c(value, crc32c(as_bytes(key)));
+}
 
 Result<ByteView> checked(std::string_view key, std::string_view value, size_t size) {
   const ByteView raw = as_bytes(value);
@@ -50,8 +52,8 @@ Result<IndexEntry> parse_entry(std::string_view key, std::string_view value) {
   if (!raw) return fail(std::move(raw.error()));
   const uint8_t* at = raw->data();
   IndexEntry entry;
-  entry.place = {read_le<uint32_t>(at), read_le<uint32_t>(at + 4), read_le<uint32_t>(at + 8), read_le<uint32_t>(at + 12),
-                 read_le<uint32_t>(at + 16)};
+  entry.place = {read_le<uint32_t>(at), read_le<uint32_t>(at + 4), read_le<uint32_t>(at + 8),
+                 read_le<uint32_t>(at + 12), read_le<uint32_t>(at + 16)};
   entry.verified = at[20] != 0;
   return entry;
 }
@@ -90,7 +92,9 @@ void IndexBatch::put_shard(const ShardId& shard, const IndexEntry& entry) {
   put(key_of(shard), value);
 }
 
-void IndexBatch::remove_shard(const ShardId& shard) { batch_.remove(key_of(shard)); }
+void IndexBatch::remove_shard(const ShardId& shard) {
+  batch_.remove(key_of(shard));
+}
 
 void IndexBatch::put_unverified(const Place& place, const ShardId& shard) {
   Bytes value;
@@ -112,7 +116,9 @@ void IndexBatch::put_hole(const Hole& hole) {
   put(key_of(kHole, hole.segment, hole.block), value);
 }
 
-void IndexBatch::remove_hole(const Hole& hole) { batch_.remove(key_of(kHole, hole.segment, hole.block)); }
+void IndexBatch::remove_hole(const Hole& hole) {
+  batch_.remove(key_of(kHole, hole.segment, hole.block));
+}
 
 void IndexBatch::put_segment(uint32_t number, const SegmentInfo& info) {
   Bytes value;
@@ -125,7 +131,9 @@ void IndexBatch::put_segment(uint32_t number, const SegmentInfo& info) {
   put(key_of(kSegment, number), value);
 }
 
-void IndexBatch::remove_segment(uint32_t number) { batch_.remove(key_of(kSegment, number)); }
+void IndexBatch::remove_segment(uint32_t number) {
+  batch_.remove(key_of(kSegment, number));
+}
 
 void IndexBatch::put_meta(const IndexMeta& meta) {
   Bytes value = to_bytes(meta.id.view());
@@ -202,10 +210,10 @@ Result<std::vector<Hole>> Index::holes_of(uint32_t segment) {
   return read_holes(*store_, key_of(kHole, segment), SIZE_MAX, segment);
 }
 
-Result<std::vector<std::pair<Place, ShardId>>> Index::unverified(size_t limit) {
+Result<std::vector<std::pair<Place, ShardId>>> Index::unverified(uint32_t segment, uint32_t block, size_t limit) {
   std::vector<std::pair<Place, ShardId>> found;
   auto cursor = store_->cursor();
-  for (cursor->seek(std::string_view(&kUnverified, 1)); cursor->valid() && found.size() < limit; cursor->next()) {
+  for (cursor->seek(key_of(kUnverified, segment, block)); cursor->valid() && found.size() < limit; cursor->next()) {
     if (cursor->key().front() != kUnverified) break;
     if (cursor->key().size() != 9) return fail(Code::corrupt, "index key");
     auto raw = checked(cursor->key(), cursor->value(), 45);

@@ -69,8 +69,8 @@ class Index {
   // In the order of places, at most `limit`.
   Result<std::vector<Hole>> holes(size_t limit);
   Result<std::vector<Hole>> holes_of(uint32_t segment);
-  // In the order of places from `from` on (block counts), at most `limit`.
-  Result<std::vector<std::pair<Place, ShardId>>> unverified(size_t limit);
+  // In the order of places, from this one on, at most `limit`.
+  Result<std::vector<std::pair<Place, ShardId>>> unverified(uint32_t segment, uint32_t block, size_t limit);
   // In the order of IDs.
   Result<std::vector<ShardId>> shards(const std::optional<ShardId>& after, size_t limit);
   Result<std::vector<uint8_t>> slots_of(const PackId& pack);

@@ -49,7 +49,9 @@ inline constexpr uint64_t kScanStepBytes = 8 * kMiB;
 inline constexpr uint32_t kScanStepRecords = 1024;
 
 // LevelDB's write buffer: small stores cannot afford large logs.
-constexpr uint64_t index_write_buffer(uint64_t limit) { return std::clamp(limit / 512, 128 * kKiB, 4 * kMiB); }
+constexpr uint64_t index_write_buffer(uint64_t limit) {
+  return std::clamp(limit / 512, 128 * kKiB, 4 * kMiB);
+}
 // What the index may take: two logs and up to six small tables of one write buffer each, and per shard an entry of 60
 // bytes, three times over while tables are merged. What was really measured counts when it is more.
 constexpr uint64_t index_allowance(uint64_t limit, uint64_t shards) {
@@ -62,6 +64,8 @@ inline constexpr uint64_t kFixedBytes = 6 * uint64_t{kBlockSize};
 inline constexpr size_t kOpenSegments = 32;
 // Holes punched in one job.
 inline constexpr size_t kHolesPerJob = 64;
+// The scrub sleeps off what it has read once that is worth this many seconds at its rate.
+inline constexpr double kScrubPause = 0.05;
 // Shards looked at in one step of a walk.
 inline constexpr size_t kWalkStep = 64;
 // While puts and reads are under way the check of Merkle roots stands back this long at most, then takes one turn.

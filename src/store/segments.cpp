@@ -17,7 +17,9 @@ std::optional<uint32_t> number_of(std::string_view name) {
 
 }  // namespace
 
-std::string SegmentFiles::path(uint32_t number) const { return fmt::format("{}/{:08x}{}", folder_, number, kSuffix); }
+std::string SegmentFiles::path(uint32_t number) const {
+  return fmt::format("{}/{:08x}{}", folder_, number, kSuffix);
+}
 
 Result<std::vector<uint32_t>> SegmentFiles::list() {
   auto names = disk_.list(folder_);

@@ -14,15 +14,15 @@ namespace cairn::store {
 
 struct StoreOptions {
   std::string path;
-  uint64_t limit = 0;            // bytes: all files of the store together never take more
-  uint64_t keep_free = 0;        // bytes of the file system that stay free whatever the limit says
-  double keep_free_share = 0.10; // the same as a share of the file system; the larger counts
+  uint64_t limit = 0;             // bytes: all files of the store together never take more
+  uint64_t keep_free = 0;         // bytes of the file system that stay free whatever the limit says
+  double keep_free_share = 0.10;  // the same as a share of the file system; the larger counts
 };
 
 struct StoreFigures {
   uint64_t limit = 0;
-  uint64_t used = 0;    // bytes on disk
-  uint64_t free = 0;    // bytes that it would still accept now
+  uint64_t used = 0;  // bytes on disk
+  uint64_t free = 0;  // bytes that it would still accept now
   uint64_t shards = 0;
   uint64_t unverified = 0;  // stored, Merkle root not yet checked
   uint64_t corrupt = 0;     // found rotten
@@ -31,8 +31,8 @@ struct StoreFigures {
 struct StoredShard {
   content::PackHeader header;
   uint8_t slot = 0;
-  bool verified = false;           // the Merkle root was checked against the header
-  std::vector<NodeId> siblings;    // planned holders, a hint
+  bool verified = false;         // the Merkle root was checked against the header
+  std::vector<NodeId> siblings;  // planned holders, a hint
 };
 
 class ShardStore {

@@ -35,7 +35,7 @@ struct Inode {
   std::string owner, group;  // names, for restores elsewhere
   uint64_t version = 0;      // grows with each change of content
   bool has_xattrs = false;
-  InodeId parent = 0;  // of a directory; the root's is itself
+  InodeId parent = 0;  // the directory of its name (of several, the one given last); the root's is itself
   bool operator==(const Inode&) const = default;
 
   bool is_directory() const { return type == FileType::directory; }

@@ -45,6 +45,8 @@ struct InodeKey {
   uint64_t offset = 0;    // of an extent
 };
 std::optional<InodeKey> parse_inode_key(std::string_view key);
+// The inode that a key (or the end of a range) begins with; nothing for another key.
+std::optional<InodeId> inode_of_key(std::string_view key);
 
 // Numbers for new inodes: a random start for each session and then one after the other, so that writers that know
 // nothing of one another do not collide (10,000 sessions of 1,000,000 files: odds of 5 in a million).
@@ -52,11 +54,11 @@ class InodeNumbers {
  public:
   explicit InodeNumbers(env::SecureRandom& random);
   InodeId next() { return next_++; }
-  // Whether this session gave the number out.
-  bool own(InodeId inode) const { return inode >= first_ && inode < next_; }
+  // The number that next() gives next.
+  InodeId unused() const { return next_; }
 
  private:
-  InodeId first_, next_;
+  InodeId next_;
 };
 
 }  // namespace cairn::volume

@@ -8,7 +8,7 @@ namespace cairn::volume {
 // A tree node ends where a keyed hash says so, from kMinNodeSize on, on average kMeanNodeTail bytes later: 8 to 16 KiB
 // on average, so that a lookup moves little and a change rewrites little. kMaxNodeSize ends it in any case.
 inline constexpr size_t kMinNodeSize = 4 * kKiB;
-inline constexpr size_t kMeanNodeTail = 8 * kKiB;
+inline constexpr size_t kMeanNodeTail = 9 * kKiB;
 inline constexpr size_t kMaxNodeSize = 48 * kKiB;
 // A key: at most 9 bytes, a kind and a name of 255 bytes; the rest is room for snapshots' names.
 inline constexpr size_t kMaxKeySize = 1024;
@@ -19,6 +19,9 @@ inline constexpr uint32_t kMaxTreeLevel = 16;
 // A parsed node's bytes: the last item may cross kMaxNodeSize; then the places of at most 1,200 children.
 inline constexpr size_t kMaxNodeBytes = 512 * kKiB;
 static_assert(kMaxNodeSize + kMaxKeySize + kMaxValueSize < kMaxNodeBytes && kMaxNodeBytes < kMaxChunkSize);
+
+// Holders that a node names as hints (128 KiB); a pack's further ones are left out and found by its siblings.
+inline constexpr size_t kMaxNodeHolders = 4096;
 
 inline constexpr size_t kMaxNameSize = 255;               // of a file, as in POSIX
 inline constexpr size_t kMaxXattrSize = 64 * kKiB;        // as in Linux
@@ -36,10 +39,12 @@ inline constexpr size_t kNodeReadAhead = 64;
 inline constexpr uint64_t kSealQueueBytes = 16 * kMiB;
 // What one sealing job takes: some 10 ms of work, and runs of a file that lie together in a lane.
 inline constexpr uint64_t kSealJobBytes = 4 * kMiB;
+// Packs that are filled side by side, one on each worker.
+inline constexpr size_t kMostFillers = 2;
+// Memory of packs that are filled, encoded or sent: four packs of (4, 2). One pack may always be under way.
+inline constexpr uint64_t kPackMemory = 104 * kMiB;
 // A transaction asks to be committed when its edits take this much memory.
-inline constexpr size_t kTransactionBytes = 48 * kMiB;
-// The commits that a head remembers, so that a writer whose answer was lost finds its own.
-inline constexpr size_t kRecentCommits = 64;
+inline constexpr size_t kTransactionBytes = 32 * kMiB;
 // Tries of one commit against other writers.
 inline constexpr int kCommitTries = 64;
 

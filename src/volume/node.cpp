@@ -15,7 +15,9 @@ constexpr uint8_t kVersion = 1;
 constexpr size_t kItemOverhead = 6;   // key length u16, value length u32
 constexpr size_t kChildOverhead = 2;  // key length u16
 
-std::unexpected<Error> bad(const char* what) { return fail(Code::corrupt, std::string("tree node: ") + what); }
+std::unexpected<Error> bad(const char* what) {
+  return fail(Code::corrupt, std::string("tree node: ") + what);
+}
 
 // Reads little-endian numbers and never beyond the end.
 class Reader {
@@ -92,7 +94,8 @@ Result<NodePtr> Node::parse(Bytes plain, const content::VolumeKeys& keys, const 
 Status Node::parse_places(size_t at) {
   Reader reader(bytes_, at);
   const auto holder_count = reader.number<uint32_t>();
-  if (!holder_count || *holder_count > reader.left() / NodeId::kSize) return bad("holders are cut off");
+  if (!holder_count || *holder_count > kMaxNodeHolders || *holder_count > reader.left() / NodeId::kSize)
+    return bad("holders are cut off");
   std::vector<NodeId> holders(*holder_count);
   for (NodeId& holder : holders) holder = *NodeId::from(*reader.take(NodeId::kSize));
   constexpr size_t kPackSize = PackId::kSize + 2 + 4;
@@ -125,7 +128,9 @@ Status Node::parse_places(size_t at) {
   return {};
 }
 
-ChunkId Node::child_chunk(size_t i) const { return *ChunkId::from(as_bytes(value(i))); }
+ChunkId Node::child_chunk(size_t i) const {
+  return *ChunkId::from(as_bytes(value(i)));
+}
 
 NodeRef Node::child(size_t i) const {
   CAIRN_ASSERT(level_ > 0);
@@ -151,13 +156,15 @@ std::optional<size_t> Node::find(std::string_view key) const {
 }
 
 size_t Node::memory() const {
-  size_t total = sizeof(Node) + bytes_.capacity() + entries_.capacity() * sizeof(Entry) +
-                 places_.capacity() * sizeof(Place);
+  size_t total =
+      sizeof(Node) + bytes_.capacity() + entries_.capacity() * sizeof(Entry) + places_.capacity() * sizeof(Place);
   for (const pool::PackRef& pack : packs_) total += sizeof pack + pack.holders.capacity() * sizeof(NodeId);
   return total;
 }
 
-NodeBuilder::NodeBuilder(const content::VolumeKeys& keys, uint32_t level) : keys_(keys), level_(level) { clear(); }
+NodeBuilder::NodeBuilder(const content::VolumeKeys& keys, uint32_t level) : keys_(keys), level_(level) {
+  clear();
+}
 
 void NodeBuilder::clear() {
   count_ = 0;
@@ -221,7 +228,7 @@ Bytes NodeBuilder::encode(const std::vector<NodeRef>& children) {
     if (!pack_index.emplace(child.pack.id, static_cast<uint32_t>(packs.size() + 1)).second) continue;
     packs.push_back(&child.pack);
     for (const NodeId& holder : child.pack.holders) {
-      if (holder.is_zero() || holders.size() == UINT16_MAX) continue;
+      if (holder.is_zero() || holders.size() == kMaxNodeHolders) continue;
       if (holder_index.emplace(holder, static_cast<uint16_t>(holders.size() + 1)).second) holders.push_back(holder);
     }
   }

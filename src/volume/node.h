@@ -34,8 +34,8 @@ class Node {
   size_t count() const { return entries_.size(); }
   std::string_view key(size_t i) const { return text(entries_[i].key, entries_[i].key_length); }
   std::string_view value(size_t i) const { return text(entries_[i].value, entries_[i].value_length); }  // of a leaf
-  NodeRef child(size_t i) const;                // of an inner node
-  ChunkId child_chunk(size_t i) const;          // the same, without the place
+  NodeRef child(size_t i) const;        // of an inner node
+  ChunkId child_chunk(size_t i) const;  // the same, without the place
   const NodeRef& ref() const { return ref_; }
   // The last entry whose key is not after `key`; nothing when all are.
   std::optional<size_t> find(std::string_view key) const;

@@ -25,7 +25,9 @@ class HeadRegister {
  public:
   virtual ~HeadRegister() = default;
   virtual env::Task<Result<RegisterState>> read() = 0;
-  virtual env::Task<Result<RegisterState>> write(const RegisterState& expected, Bytes content) = 0;
+  virtual env::Task<Result<RegisterState>> write(RegisterState expected, Bytes content) = 0;
+  // Hashes of the values that the last write() sent.
+  virtual std::vector<Hash> attempted() const = 0;
 };
 
 // Both keep a reference to what they are made of.

@@ -12,7 +12,7 @@ using KeeperInstance = std::array<uint8_t, 16>;
 
 struct RegisterConfig {
   uint64_t epoch = 0;
-  std::vector<NodeId> keepers;  // 1, 3 or 5
+  std::vector<NodeId> keepers;            // 1, 3 or 5
   std::vector<KeeperInstance> instances;  // beside `keepers`
   friend bool operator==(const RegisterConfig&, const RegisterConfig&) = default;
 };
@@ -53,11 +53,16 @@ std::unique_ptr<RegisterTransport> transport_over(peer::Peers& peers);
 
 // Founding bytes of a member's account register: they follow from pool and member key alone.
 Bytes account_founding(const PoolId& pool, ByteView owner_key);
-// Keepers that suit the pool now: 1 with fewer than 3 live lending nodes, 3 with 3 or 4, 5 from 5 on; spread over domains,
-// by rendezvous on the register; all of them answered. Errors: too_few_peers. The transport outlives the task.
+// Keepers that suit the pool now: 1 with fewer than 3 live lending nodes, 3 with 3 or 4, 5 from 5 on; spread over
+// domains, by rendezvous on the register; all of them answered. Errors: too_few_peers. The transport outlives the task.
 env::Task<Result<RegisterConfig>> choose_first_keepers(env::World world, RegisterTransport& transport, Bytes founding);
 // Founding bytes of a new volume's head, which name its first keepers. VolumeID = their SHA-256.
 env::Task<Result<Bytes>> found_head(env::World world, RegisterTransport& transport);
+
+// Deliberate breaches of the protocol, for the tests that must catch them. Production leaves all of them false.
+struct ProposerFaults {
+  bool trust_one_answer = false;  // a read returns the newest value seen without making sure that it is chosen
+};
 
 // Strand only. Operations of one object run one after the other.
 class Register {
@@ -66,18 +71,20 @@ class Register {
   Register(env::World world, peer::Peers& peers, Bytes founding);
   // `first`: for an account that may have to be founded here, the keepers of epoch 0. At most one such choice may exist
   // for one register, ever (account.h). The transport outlives it.
-  Register(env::World world, RegisterTransport& transport, Bytes founding, RegisterConfig first = {});
+  Register(env::World world, RegisterTransport& transport, Bytes founding, RegisterConfig first = {},
+           ProposerFaults faults = {});
   ~Register();
   RegisterId id() const;
 
   // What is chosen now (a full round: linearizable); sequence 0 when nothing was ever written.
-  // Errors: not_found (an account: all nodes that could be asked answered, and none keeps it), too_few_peers, denied (not
-  // the owner's device), damaged (older than what this object has seen or expect_at_least() said; names the keepers).
+  // Errors: not_found (an account: all nodes that could be asked answered, and none keeps it), too_few_peers, denied
+  // (not the owner's device), damaged (older than what this object has seen or expect_at_least() said; names the
+  // keepers).
   env::Task<Result<RegisterState>> read();
 
   // Writes `content` when what is chosen still has this sequence and hash. Errors: conflict (somebody was first;
-  // read again), too_few_peers and the others of read() (nothing was sent that could be chosen), unknown_outcome (it may be
-  // chosen now or later: read again and look for attempted() in the chain), too_large.
+  // read again), too_few_peers and the others of read() (nothing was sent that could be chosen), unknown_outcome (it
+  // may be chosen now or later: read again and look for attempted() in the chain), too_large.
   env::Task<Result<RegisterState>> write(const RegisterState& expected, Bytes content);
   // Hashes of the values that the last write() sent: more than one when the keepers changed meanwhile.
   const std::vector<Hash>& attempted() const;
@@ -94,8 +101,8 @@ class Register {
   std::unique_ptr<Impl> impl_;
 };
 
-// The acceptor's side: registers its handlers with `peers` (before start()); state in a MetaStore at `path`, each promise
-// durable before it is answered.
+// The acceptor's side: registers its handlers with `peers` (before start()); state in a MetaStore at `path`, each
+// promise durable before it is answered.
 class Keeper {
  public:
   static Result<std::unique_ptr<Keeper>> open(env::World world, peer::Peers& peers, std::string path);

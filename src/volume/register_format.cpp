@@ -50,7 +50,7 @@ Result<RegisterConfig> parse_config(const wire::RegisterConfig& message) {
   for (int i = 0; i < count; ++i) {
     auto node = NodeId::from(message.keepers(i));
     if (!node) return fail(Code::corrupt, "a keeper is a NodeID");
-    if (std::ranges::contains(config.keepers, *node)) return fail(Code::corrupt, "a keeper is named twice");
+    if (has_keeper(config, *node)) return fail(Code::corrupt, "a keeper is named twice");
     KeeperInstance instance;
     if (message.instances(i).size() != instance.size()) return fail(Code::corrupt, "an instance is 16 bytes");
     std::ranges::copy(as_bytes(message.instances(i)), instance.begin());
@@ -89,7 +89,8 @@ Result<Founding> parse_founding(ByteView bytes) {
                     .owner = id_cast<MemberId>(crypto::sha256(as_bytes(message->owner_key())))};
   switch (message->kind()) {
     case wire::RegisterFounding::ACCOUNT:
-      if (!message->nonce().empty() || message->has_first()) return fail(Code::corrupt, "an account is of one form only");
+      if (!message->nonce().empty() || message->has_first())
+        return fail(Code::corrupt, "an account is of one form only");
       break;
     case wire::RegisterFounding::HEAD: {
       if (message->nonce().size() != kFoundingNonceSize) return fail(Code::corrupt, "a head's nonce is 32 bytes");
@@ -102,16 +103,19 @@ Result<Founding> parse_founding(ByteView bytes) {
     default:
       return fail(Code::unsupported, "a register of an unknown kind");
   }
-  founding.order_key = crypto::sha256(
-      {as_bytes("cairn/v1/keepers"), pool->view(), as_bytes(message->owner_key()), as_bytes(message->nonce())});
+  founding.order_key = founding_order_key(*message);
   return founding;
+}
+
+Hash founding_order_key(const wire::RegisterFounding& message) {
+  return crypto::sha256({as_bytes("cairn/v1/keepers"), as_bytes(message.pool()), as_bytes(message.owner_key()),
+                         as_bytes(message.nonce())});
 }
 
 Result<Value> parse_value(const Founding& founding, const wire::Signed& message) {
   CAIRN_TRY(peer::check_signed(message, peer::kDomainRegister));
   auto body = wire::decode<wire::RegisterValue>(message.body());
   if (!body) return fail(std::move(body.error()), "register value");
-  if (body->register_() != founding.id.raw()) return fail(Code::corrupt, "a value of another register");
   auto certificate = peer::Certificate::parse(ByteView(wire::encode(body->certificate())));
   if (!certificate) return fail(std::move(certificate.error()), "register value");
   if (!equal(certificate->device_key, as_bytes(message.public_key()))) {
@@ -120,6 +124,17 @@ Result<Value> parse_value(const Founding& founding, const wire::Signed& message)
   if (certificate->member != founding.owner || certificate->pool != founding.pool) {
     return fail(Code::denied, "a value that is not by the register's owner");
   }
+  return parse_checked_value(founding, message);
+}
+
+bool same_bytes(const wire::Signed& a, const wire::Signed& b) {
+  return a.body() == b.body() && a.signature() == b.signature() && a.public_key() == b.public_key();
+}
+
+Result<Value> parse_checked_value(const Founding& founding, const wire::Signed& message) {
+  auto body = wire::decode<wire::RegisterValue>(message.body());
+  if (!body) return fail(std::move(body.error()), "register value");
+  if (body->register_() != founding.id.raw()) return fail(Code::corrupt, "a value of another register");
   Value value{.sequence = body->sequence(),
               .content = to_bytes(body->content()),
               .written = body->written(),
@@ -163,7 +178,9 @@ Result<Value> parse_value(const Founding& founding, const wire::Signed& message)
     auto writer = NodeId::from(body->writer());
     if (!writer) return fail(Code::corrupt, "a value without a writer");
     value.writer = *writer;
-    if (!value.sealed && *writer != certificate->node) return fail(Code::corrupt, "a value names another writer");
+    if (!value.sealed && *writer != id_cast<NodeId>(crypto::sha256(as_bytes(message.public_key())))) {
+      return fail(Code::corrupt, "a value names another writer");
+    }
   }
   return value;
 }
@@ -183,7 +200,7 @@ void sign_value(const Founding& founding, const peer::Identity& identity, Value&
   if (!value.writer.is_zero()) body.set_writer(value.writer.raw());
   const Bytes encoded = wire::encode(body);
   value.body_hash = crypto::sha256(encoded);
-  CAIRN_ASSERT(wire::decode_into(value.encoded, peer::sign_message(identity.device, peer::kDomainRegister, encoded)));
+  value.encoded = peer::make_signed(identity.device, peer::kDomainRegister, encoded);
 }
 
 RegisterState state_of(const Value& value, const RegisterConfig& config) {
@@ -223,7 +240,7 @@ Result<Value> check_origin(const Founding& founding, const wire::RegisterOrigin&
     if (ballot && *ballot != its_ballot) return fail(Code::corrupt, "receipts of different ballots prove nothing");
     ballot = its_ballot;
     auto keeper = NodeId::from(receipt->keeper());
-    if (!keeper || !std::ranges::contains(value->config.keepers, *keeper)) {
+    if (!keeper || !has_keeper(value->config, *keeper)) {
       return fail(Code::corrupt, "a receipt by no keeper of the configuration");
     }
     keepers.insert(receipt->keeper());
@@ -240,9 +257,7 @@ wire::Signed make_receipt(const RegisterId& id, const Ballot& ballot, const Hash
   body.set_value_hash(value.raw());
   body.set_keeper(keeper.raw());
   body.set_epoch(epoch);
-  wire::Signed receipt;
-  CAIRN_ASSERT(wire::decode_into(receipt, peer::sign_message(device, peer::kDomainAccepted, wire::encode(body))));
-  return receipt;
+  return peer::make_signed(device, peer::kDomainAccepted, wire::encode(body));
 }
 
 bool check_receipt(const wire::Signed& receipt, const RegisterId& id, const Ballot& ballot, const Hash& value,

@@ -1,6 +1,8 @@
 #pragma once
 // The register's messages as checked values: founding, configuration, value, origin. Pure.
 
+#include <algorithm>
+
 #include "peer/identity.h"
 #include "proto/register.pb.h"
 #include "volume/register.h"
@@ -19,7 +21,12 @@ void put_ballot(const Ballot& ballot, wire::Ballot* out);
 // 1, 3 or 5 distinct nodes with their instances, or Code::corrupt.
 Result<RegisterConfig> parse_config(const wire::RegisterConfig& message);
 void put_config(const RegisterConfig& config, wire::RegisterConfig* out);
-inline size_t majority(const RegisterConfig& config) { return config.keepers.size() / 2 + 1; }
+inline bool has_keeper(const RegisterConfig& config, const NodeId& node) {
+  return std::ranges::find(config.keepers, node) != config.keepers.end();
+}
+inline size_t majority(const RegisterConfig& config) {
+  return config.keepers.size() / 2 + 1;
+}
 // Where the node stands in the configuration with this instance; nothing when it is not one of its keepers.
 std::optional<size_t> place_of(const RegisterConfig& config, const NodeId& node, const KeeperInstance& instance);
 
@@ -33,6 +40,7 @@ struct Founding {
   Hash order_key;        // of the rendezvous order: follows from pool, owner and nonce
 };
 Result<Founding> parse_founding(ByteView bytes);
+Hash founding_order_key(const wire::RegisterFounding& message);
 
 struct Value {
   uint64_t sequence = 0;
@@ -54,6 +62,9 @@ struct Value {
 };
 // Signed by a device of the owner, for this register, well formed; else Code::corrupt or denied.
 Result<Value> parse_value(const Founding& founding, const wire::Signed& message);
+// The same of bytes whose signatures have been checked before (own disk, equal bytes).
+Result<Value> parse_checked_value(const Founding& founding, const wire::Signed& message);
+bool same_bytes(const wire::Signed& a, const wire::Signed& b);
 // Signs what `value` says; fills body_hash and encoded.
 void sign_value(const Founding& founding, const peer::Identity& identity, Value& value);
 // What the register holds when `value` is chosen and `config` is its configuration.
@@ -69,7 +80,9 @@ bool check_receipt(const wire::Signed& receipt, const RegisterId& id, const Ball
                    uint64_t epoch, const NodeId& keeper);
 
 // Keepers for this many live lending nodes.
-inline size_t keepers_for(size_t nodes) { return nodes >= 5 ? 5 : nodes >= 3 ? 3 : 1; }
+inline size_t keepers_for(size_t nodes) {
+  return nodes >= 5 ? 5 : nodes >= 3 ? 3 : 1;
+}
 // In the order of SHA-256(key || node): a change of one node moves no other.
 void sort_by_rendezvous(const Hash& key, std::vector<KeeperCandidate>& nodes);
 

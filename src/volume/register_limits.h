@@ -27,7 +27,8 @@ inline constexpr Duration kOutbidGrace = std::chrono::milliseconds(250);
 inline constexpr Duration kPeekTimeout = std::chrono::seconds(2);
 // Nodes that are peeked at the same time.
 inline constexpr size_t kPeekBatch = 8;
-// Rounds of one operation, and its time: with the back-off below 24 rounds of 5 contending writers nearly always suffice.
+// Rounds of one operation, and its time: with the back-off below 24 rounds of 5 contending writers nearly always
+// suffice.
 inline constexpr int kMaxRounds = 24;
 inline constexpr Duration kOperationTimeout = std::chrono::seconds(30);
 // Back-off after being outbid: a random time up to first * 2^n, at most last. A round takes some ms on a LAN.

@@ -1,8 +1,8 @@
 #pragma once
 // The Merkle search tree that is a volume's metadata: an ordered map of byte strings, copy-on-write, in sealed nodes.
 //
-// Node borders follow from content alone (a keyed hash of the item's key ends a node with a probability that keeps nodes
-// at 8 to 16 KiB), so that equal content gives equal nodes and equal roots whatever the order of the edits. See
+// Node borders follow from content alone (a keyed hash of the item's key ends a node with a probability that keeps
+// nodes at 8 to 16 KiB), so that equal content gives equal nodes and equal roots whatever the order of the edits. See
 // volume/FORMAT.md.
 
 #include "content/keys.h"
@@ -90,10 +90,10 @@ class DiffCursor {
     std::vector<Step> path;  // from the root's node down
     bool ended() const { return !root && path.empty(); }
   };
-  env::Task<Status> enter(Side& side);    // from an inner entry into its node
+  env::Task<Status> enter(Side& side);  // from an inner entry into its node
   static void advance(Side& side);
   static std::string_view key(const Side& side);
-  static int level(const Side& side);     // of what the entry is: -1 = an item
+  static int level(const Side& side);  // of what the entry is: -1 = an item
   static bool same_node(const Side& a, const Side& b);
 
   NodeSource& source_;

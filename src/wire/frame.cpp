@@ -62,6 +62,8 @@ Result<PartLimits> limits_for(FrameKind kind, Method method) {
     if (method != Method::none) return fail(Code::corrupt, "a HELLO names a method");
     return PartLimits{kMaxHelloBody, 0};
   }
+  // Without a method: why the session itself is refused.
+  if (kind == FrameKind::failure && method == Method::none) return PartLimits{kMaxFailureBody, 0};
   const auto limits = limits_of(method);
   if (!limits) return fail(Code::unsupported, fmt::format("unknown method {}", static_cast<unsigned>(method)));
   switch (kind) {

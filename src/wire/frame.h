@@ -19,7 +19,7 @@ enum class FrameKind : uint8_t {
   hello = 1,
   request = 2,
   response = 3,
-  failure = 4,  // body: Failure
+  failure = 4,  // body: Failure; with method none and request 0: the session is refused
   cancel = 5,   // the requester no longer wants the answer
 };
 

@@ -17,6 +17,28 @@ TEST_CASE("a hash of parts is the hash of their concatenation") {
   CHECK(sha256(std::initializer_list<ByteView>{}) == sha256(ByteView{}));
 }
 
+TEST_CASE("the hash does not depend on how bytes are split or aligned") {
+  Bytes bytes(20'000);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 31 + i / 256);
+  for (const size_t from : {0, 1, 2, 3, 7}) {
+    for (const size_t size : {1023, 1024, 4096, 4097, 8191, 8193, 19'000}) {
+      const ByteView view = ByteView(bytes).subspan(from, size);
+      Bytes aligned = to_bytes(view);
+      const Hash expected = sha256(aligned);
+      const Hash expected_mac = hmac_sha256(as_bytes("key"), {aligned});
+      for (const size_t split : {0, 1, 63, 64, 65, 1000}) {
+        const std::initializer_list<ByteView> parts = {view.first(split), view.subspan(split)};
+        CHECK(sha256(parts) == expected);
+        CHECK(hmac_sha256(as_bytes("key"), parts) == expected_mac);
+      }
+    }
+  }
+  // Computed with Python's hashlib.
+  CHECK(sha256(ByteView(bytes)).hex() == "a314ebb6f22500a53272dd94e42c80ddff1cc88ce7034381e56fc15e7c8e5ac2");
+  CHECK(sha256({ByteView(bytes).first(1), ByteView(bytes).subspan(1)}).hex() ==
+        "a314ebb6f22500a53272dd94e42c80ddff1cc88ce7034381e56fc15e7c8e5ac2");
+}
+
 TEST_CASE("HMAC-SHA256 gives the values of RFC 4231") {
   CHECK(hmac_sha256(Bytes(20, 0x0b), {as_bytes("Hi There")}).hex() ==
         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");

@@ -25,7 +25,9 @@ SimDisk::SimDisk(uint64_t seed, Trace& trace, std::string node) : prng_(seed), t
   durable_names_ = names_;
 }
 
-SimDisk::~SimDisk() { ++life_; }
+SimDisk::~SimDisk() {
+  ++life_;
+}
 
 Status SimDisk::begin_read(std::string_view what, uint64_t bytes) {
   ++counters_.reads;

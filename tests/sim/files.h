@@ -40,8 +40,8 @@ class Inode {
   // The number and place of the n-th page that has bytes.
   uint64_t page_number(size_t n) const { return std::next(now_.pages.begin(), static_cast<ptrdiff_t>(n))->first; }
 
-  uint32_t users = 0;    // names and open handles; without any the space is free
-  bool counted = true;   // its space is in SimDisk::used_
+  uint32_t users = 0;   // names and open handles; without any the space is free
+  bool counted = true;  // its space is in SimDisk::used_
 
  private:
   struct State {

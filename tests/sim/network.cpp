@@ -7,8 +7,12 @@ namespace cairn::sim {
 
 namespace {
 
-bool any_host(const std::string& host) { return host.empty() || host == "0.0.0.0" || host == "::"; }
-bool own_host(const std::string& host) { return host == "127.0.0.1" || host == "::1" || host == "localhost"; }
+bool any_host(const std::string& host) {
+  return host.empty() || host == "0.0.0.0" || host == "::";
+}
+bool own_host(const std::string& host) {
+  return host == "127.0.0.1" || host == "::1" || host == "localhost";
+}
 
 class SimListener final : public env::Listener {
  public:
@@ -38,7 +42,9 @@ Duration SimNetwork::delay(NodeIndex from, NodeIndex to, uint64_t bytes) {
   const auto transfer = static_cast<int64_t>(bytes * 1'000'000'000 / std::max<uint64_t>(1, link.bytes_per_second));
   const auto jitter = static_cast<uint64_t>(link.jitter.count());
   if (from == to) return std::chrono::microseconds(20);
-  return link.latency + Duration(transfer) + Duration(static_cast<int64_t>(world_.prng().below(jitter + 1)));
+  Time& free_at = links_[{from, to}].free_at;
+  free_at = std::max(world_.now(), free_at) + Duration(transfer);
+  return free_at - world_.now() + link.latency + Duration(static_cast<int64_t>(world_.prng().below(jitter + 1)));
 }
 
 void SimNetwork::sent(NodeIndex from, NodeIndex to, ByteView bytes) {
@@ -106,7 +112,9 @@ size_t SimNetwork::open_streams() const {
   return open;
 }
 
-void SimNetwork::add(const std::shared_ptr<Connection>& connection) { connections_[connection->id] = connection; }
+void SimNetwork::add(const std::shared_ptr<Connection>& connection) {
+  connections_[connection->id] = connection;
+}
 
 SimNetwork::Target SimNetwork::resolve(SimNode& from, const env::Address& address) const {
   if (own_host(address.host) || any_host(address.host)) return {&from, address.port};
@@ -208,8 +216,8 @@ env::Task<Result<std::unique_ptr<env::Stream>>> NodeNetwork::connect(env::Addres
     if (expected && *expected != target.node->id()) co_return fail(Code::denied, address.text() + ": another node");
     if (!target.node->up()) continue;
     const uint64_t id = network.next_id();
-    Connection::End near{from, node_.id(), node_.public_key(),
-                         {node_.host(), static_cast<uint16_t>(32768 + id % 7000)}};
+    Connection::End near{
+        from, node_.id(), node_.public_key(), {node_.host(), static_cast<uint16_t>(32768 + id % 7000)}};
     Connection::End far{to, target.node->id(), target.node->public_key(), {target.node->host(), target.port}};
     far.listener = found.listener;
     auto connection = std::make_shared<Connection>(network, id, std::move(near), std::move(far), node_.executor(),

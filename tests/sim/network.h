@@ -2,7 +2,8 @@
 // SimNetwork: the links between all simulated nodes, and what goes wrong on them.
 //
 // Streams behave as TLS over TCP: bytes arrive in order, a blocked link holds them until it heals, a node that lost its
-// power stays silent until it is back and then resets what is left of its streams; a killed process resets them at once.
+// power stays silent until it is back and then resets what is left of its streams; a killed process resets them at
+// once.
 
 #include <map>
 #include <set>
@@ -64,6 +65,7 @@ class SimNetwork {
     uint16_t port = 0;
   };
   Target resolve(SimNode& from, const env::Address& address) const;
+  // Until bytes that are sent now arrive: one link sends one packet after the other.
   Duration delay(NodeIndex from, NodeIndex to, uint64_t bytes);
   void sent(NodeIndex from, NodeIndex to, ByteView bytes);
   LinkCounters& count(NodeIndex from, NodeIndex to) { return links_[{from, to}].counters; }
@@ -79,6 +81,7 @@ class SimNetwork {
   struct Link {
     std::optional<LinkOptions> options;
     LinkCounters counters;
+    Time free_at{};  // when all that was sent before has left
   };
   std::vector<std::shared_ptr<Connection>> live() const;
 

@@ -95,7 +95,8 @@ class SimNode::Threads final : public env::Workers {
       case SimJob::State::ran:  // its thread is busy until then all the same
         job.done = nullptr;
         break;
-      case SimJob::State::over: break;
+      case SimJob::State::over:
+        break;
     }
     job.state = job.state == SimJob::State::ran ? SimJob::State::ran : SimJob::State::over;
   }
@@ -173,13 +174,25 @@ SimNode::SimNode(SimWorld& world, NodeIndex index, uint64_t seed)
       random_(std::make_unique<Random>(prng_.next())),
       log_(std::make_unique<TraceLog>(*this)) {}
 
-SimNode::~SimNode() { up_ = false; }
+SimNode::~SimNode() {
+  up_ = false;
+}
 
-env::World SimNode::world() { return {*strand_, *clock_, network_, disk_, disk_, *random_, *threads_, *log_}; }
-env::Executor& SimNode::executor() { return *strand_; }
-env::Clock& SimNode::clock() { return *clock_; }
-env::Workers& SimNode::workers() { return *threads_; }
-env::SecureRandom& SimNode::random() { return *random_; }
+env::World SimNode::world() {
+  return {*strand_, *clock_, network_, disk_, disk_, *random_, *threads_, *log_};
+}
+env::Executor& SimNode::executor() {
+  return *strand_;
+}
+env::Clock& SimNode::clock() {
+  return *clock_;
+}
+env::Workers& SimNode::workers() {
+  return *threads_;
+}
+env::SecureRandom& SimNode::random() {
+  return *random_;
+}
 
 void SimNode::set_identity(const NodeId& id, Bytes public_key) {
   id_ = id;

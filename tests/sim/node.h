@@ -87,8 +87,8 @@ class SimNode {
   Bytes public_key_;
   bool up_ = true;
   uint64_t boots_ = 1;
-  Time booted_{};            // the simulation's time of the last boot
-  Duration clock_start_{};   // what the local clock showed then
+  Time booted_{};           // the simulation's time of the last boot
+  Duration clock_start_{};  // what the local clock showed then
   int64_t drift_ = 0, wall_offset_ = 0;
   Duration job_time_ = std::chrono::microseconds(200);
   uint64_t error_lines_ = 0;

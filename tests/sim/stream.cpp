@@ -21,10 +21,9 @@ void Connection::send(size_t side, Packet packet) {
   SimWorld& world = network.world();
   const Time when = std::max(world.now() + network.delay(pipe.from, pipe.to, packet.bytes.size()), pipe.last_arrival);
   pipe.last_arrival = when;
-  world.scheduler().at(when, pipe.to + 1,
-                       [self = shared_from_this(), side, packet = std::move(packet)]() mutable {
-                         self->arrive(1 - side, std::move(packet));
-                       });
+  world.scheduler().at(when, pipe.to + 1, [self = shared_from_this(), side, packet = std::move(packet)]() mutable {
+    self->arrive(1 - side, std::move(packet));
+  });
 }
 
 void Connection::arrive(size_t side, Packet packet) {

@@ -20,12 +20,12 @@ struct Pipe {
   NodeIndex from, to;
   env::Signal readable, writable;
   std::deque<Bytes> arrived;
-  size_t front_used = 0;       // bytes of arrived.front() that were read
-  uint64_t unread = 0;         // sent and not yet read: at most kWindow and one packet
-  uint64_t held_credit = 0;    // read, but the way back to the sender is blocked
-  std::deque<Packet> held;     // sent while the link was blocked
+  size_t front_used = 0;     // bytes of arrived.front() that were read
+  uint64_t unread = 0;       // sent and not yet read: at most kWindow and one packet
+  uint64_t held_credit = 0;  // read, but the way back to the sender is blocked
+  std::deque<Packet> held;   // sent while the link was blocked
   Time last_arrival{};
-  bool ended = false;          // the end has arrived
+  bool ended = false;  // the end has arrived
   bool reading = false, writing = false;
 };
 
@@ -39,18 +39,18 @@ struct Connection : std::enable_shared_from_this<Connection> {
     NodeId id;
     Bytes public_key;
     env::Address address;
-    bool closed = false;  // by its own owner
-    bool broken = false;  // reset
+    bool closed = false;                                                                  // by its own owner
+    bool broken = false;                                                                  // reset
     std::weak_ptr<std::move_only_function<void(std::unique_ptr<env::Stream>)>> listener;  // the accepting end's
   };
   Connection(SimNetwork& net, uint64_t number, End connecting, End accepting, env::Executor& a, env::Executor& b);
   ~Connection() { network.forget(id); }
 
-  void send(size_t side, Packet packet);     // from end `side`
-  void arrive(size_t side, Packet packet);   // at end `side`
+  void send(size_t side, Packet packet);    // from end `side`
+  void arrive(size_t side, Packet packet);  // at end `side`
   void close(size_t side);
-  void break_end(size_t side);               // a reset as the end sees it
-  void flush(size_t side);                   // what end `side` sent while its link was blocked
+  void break_end(size_t side);                 // a reset as the end sees it
+  void flush(size_t side);                     // what end `side` sent while its link was blocked
   void consumed(size_t side, uint64_t bytes);  // end `side` read so much
 
   SimNetwork& network;

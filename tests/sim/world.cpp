@@ -46,8 +46,12 @@ SimNode& SimWorld::add_node() {
   return *nodes_.back();
 }
 
-env::Executor& SimWorld::executor() { return *strand_; }
-env::Clock& SimWorld::clock() { return *clock_; }
+env::Executor& SimWorld::executor() {
+  return *strand_;
+}
+env::Clock& SimWorld::clock() {
+  return *clock_;
+}
 
 bool SimWorld::run_until(const std::function<bool()>& condition, Duration limit) {
   CAIRN_ASSERT(scheduler_.running() == 0);

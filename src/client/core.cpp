@@ -1,0 +1,132 @@
+#include "client/core.h"
+
+#include "os/memory.h"
+
+namespace cairn::client {
+
+namespace {
+
+LogLevel level_of(const std::string& name) {
+  if (name == "debug") return LogLevel::debug;
+  if (name == "info") return LogLevel::info;
+  if (name == "warning") return LogLevel::warning;
+  return LogLevel::error;
+}
+
+// What the account record and the drive are called when they are first used.
+bool made_at_first_use(const std::string& name) { return name == "main" || name == "backups"; }
+
+}  // namespace
+
+Core::Core(std::unique_ptr<Log> log, std::unique_ptr<os::RealWorld> real, Home home, peer::Identity identity)
+    : log_(std::move(log)), real_(std::move(real)), world_(real_->world()), home_(std::move(home)), identity_(std::move(identity)) {}
+
+Result<std::unique_ptr<Core>> Core::open(const ClientOptions& options) {
+  os::tune_allocator();
+  auto log = make_stderr_log(level_of(options.log_level));
+  auto real = std::make_unique<os::RealWorld>(os::RealWorldOptions{.log = *log});
+  Home home(real->world().disk, options.home);
+  CAIRN_TRY(home.check());
+  auto kept = home.identity();
+  if (!kept) return fail(std::move(kept.error()));
+  if (kept->pending) return fail(Code::not_found, "joining the pool was not completed: run `cairn join` with the same code again");
+  auto membership = home.membership();
+  if (!membership) return fail(std::move(membership.error()));
+  real->set_identity(kept->identity.device.seed());
+
+  std::unique_ptr<Core> core(new Core(std::move(log), std::move(real), std::move(home), std::move(kept->identity)));
+  core->peers_ = std::make_unique<peer::Peers>(core->world_, core->identity_, std::move(*membership), peer::PeersOptions{.serve = false});
+  core->peers_->on_change([c = core.get()] { c->membership_changed_ = true; });
+  core->pool_ = std::make_unique<pool::PoolClient>(core->world_, *core->peers_, pool::PoolOptions{});
+  core->pool_->on_bad_shard([c = core.get()](const pool::BadShard& bad) { c->bad_holders_.push_back({bad, c->world_.clock.wall_now()}); });
+  core->account_ = std::make_unique<volume::Account>(core->world_, *core->peers_, volume::AccountOptions{.cache_path = core->home_.file("account")});
+  core->real_->start();
+  core->world_.executor.post([c = core.get()] {
+    std::vector<env::Address> first;
+    if (auto own = c->home_.daemon_address()) first.push_back(*own);
+    c->peers_->start(std::move(first));
+  });
+  return core;
+}
+
+Core::~Core() {
+  if (!peers_) return;
+  real_->block_on(shut_down());
+  real_->stop();
+}
+
+env::Task<void> Core::shut_down() {
+  volumes_.clear();
+  co_await pool_->stop();
+  co_await peers_->stop();
+  if (!bad_holders_.empty()) {
+    if (auto kept = add_bad_holders(world_.disk, home_.path(), bad_holders_); !kept) log_->warning("bad_holders_not_kept", "error={}", to_string(kept.error()));
+  }
+  // What was learnt about the pool helps the next command to start; a running daemon keeps it better than we do.
+  if (membership_changed_ && !home_.daemon_running()) {
+    if (auto kept = home_.save_membership(peers_->membership()); !kept) log_->warning("pool_not_kept", "error={}", to_string(kept.error()));
+  }
+}
+
+env::Task<Status> Core::settle() {
+  if (settled_) co_return Status{};
+  auto done = co_await peers_->settle(kSettleTimeout);
+  if (!done) co_return fail(Code::too_few_peers, "no peer of the pool answers");
+  settled_ = true;
+  co_return Status{};
+}
+
+env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create) {
+  std::optional<volume::VolumeEntry> entry;
+  if (create && made_at_first_use(name)) {
+    auto made = co_await account_->find_or_create(name);
+    if (!made) co_return fail(std::move(made.error()));
+    entry = std::move(*made);
+  } else {
+    auto found = co_await account_->find(name);
+    if (!found) co_return fail(std::move(found.error()));
+    entry = std::move(*found);
+  }
+  if (const auto open = volumes_.find(entry->volume); open != volumes_.end()) co_return open->second.get();
+
+  auto keys = account_->open_volume_keys(*entry);
+  if (!keys) co_return fail(std::move(keys.error()), name);
+  auto opened = std::make_unique<OpenVolume>();
+  opened->entry = *entry;
+  opened->head_register = std::make_unique<volume::Register>(world_, *peers_, entry->founding);
+  opened->head = volume::make_head_register(*opened->head_register);
+  opened->packs = volume::make_pack_io(*pool_);
+  auto made = world_.disk.make_dirs(home_.file("heads"));
+  if (!made) co_return fail(std::move(made.error()));
+  volume::VolumeOptions options{.deduplicates = entry->deduplicates, .high_water_path = home_.file("heads/" + entry->volume.hex())};
+  options.name_of_node = [this](const NodeId& node) { return node_name(node); };
+  auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
+  if (!volume) co_return fail(std::move(volume.error()), name);
+  opened->volume = std::move(*volume);
+  OpenVolume* result = opened.get();
+  volumes_.emplace(entry->volume, std::move(opened));
+  co_return result;
+}
+
+std::string Core::node_name(const NodeId& node) {
+  const peer::NodeInfo* info = peers_->membership().node(node);
+  return info != nullptr && !info->name.empty() ? info->name : node.short_hex();
+}
+
+void Core::run_until_done(std::function<env::Task<void>()> start) {
+  real_->block_on([](Core& core, std::function<env::Task<void>()> begin) -> env::Task<void> {
+    env::OneShot<bool> ended(core.world_.executor);
+    env::TaskGroup group(core.world_.executor);
+    group.spawn([](std::function<env::Task<void>()> work, env::OneShot<bool> done) -> env::Task<void> {
+      co_await work();
+      done.set(true);
+    }(std::move(begin), ended));
+    group.spawn([](Core& c, env::OneShot<bool> done) -> env::Task<void> {
+      while (!c.interrupted()) co_await env::sleep_for(c.world_.clock, std::chrono::milliseconds(50));
+      done.set(false);
+    }(core, ended));
+    co_await ended;
+  }(*this, std::move(start)));
+}
+
+}  // namespace cairn::client

@@ -1,0 +1,87 @@
+#pragma once
+// Core: what a command of `cairn` stands on: the real world, sessions with the pool, the account, open volumes.
+//
+// Made on the caller's thread; its network thread is the strand. Everything but run(), call() and interrupt() is for tasks on
+// the strand.
+
+#include <atomic>
+#include <thread>
+
+#include "cairn/client.h"
+#include "client/bad_holders.h"
+#include "client/home.h"
+#include "os/real_world.h"
+#include "pool/client.h"
+#include "volume/account.h"
+#include "volume/volume.h"
+
+namespace cairn::client {
+
+// How long a command waits for the pool before it says that too few peers can be reached.
+inline constexpr Duration kSettleTimeout = std::chrono::seconds(10);
+
+struct OpenVolume {
+  volume::VolumeEntry entry;
+  std::unique_ptr<volume::Register> head_register;
+  std::unique_ptr<volume::HeadRegister> head;
+  std::unique_ptr<volume::PackIo> packs;
+  std::unique_ptr<volume::Volume> volume;
+};
+
+class Core {
+ public:
+  static Result<std::unique_ptr<Core>> open(const ClientOptions& options);
+  ~Core();
+
+  env::World world() { return world_; }
+  const Home& home() const { return home_; }
+  const peer::Identity& identity() const { return identity_; }
+  peer::Peers& peers() { return *peers_; }
+  pool::PoolClient& pool() { return *pool_; }
+  volume::Account& account() { return *account_; }
+
+  // Until the node table was exchanged with a peer. Code::too_few_peers.
+  env::Task<Status> settle();
+  // By name. main and backups are made at first use when `create`. Code::not_found.
+  env::Task<Result<OpenVolume*>> open_volume(std::string name, bool create);
+  std::string node_name(const NodeId& node);
+
+  // Runs the task made by `start` on the strand and waits for its result on the caller's thread. interrupt() ends it
+  // with Code::interrupted.
+  template <class T>
+  Result<T> run(std::function<env::Task<Result<T>>()> start) {
+    std::optional<Result<T>> result;
+    run_until_done([&]() -> env::Task<void> {
+      return [](std::function<env::Task<Result<T>>()> begin, std::optional<Result<T>>& out) -> env::Task<void> {
+        out.emplace(co_await begin());
+      }(start, result);
+    });
+    if (!result) return fail(Code::interrupted, "Ctrl-C");
+    return std::move(*result);
+  }
+  // Async-signal-safe.
+  void interrupt() { interrupted_.store(true); }
+  bool interrupted() const { return interrupted_.load(); }
+
+ private:
+  Core(std::unique_ptr<Log> log, std::unique_ptr<os::RealWorld> real, Home home, peer::Identity identity);
+  void run_until_done(std::function<env::Task<void>()> start);
+  env::Task<void> shut_down();
+
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<os::RealWorld> real_;
+  env::World world_;
+  Home home_;
+  peer::Identity identity_;
+  std::unique_ptr<peer::Peers> peers_;
+  std::unique_ptr<pool::PoolClient> pool_;
+  std::unique_ptr<volume::Account> account_;
+  std::map<VolumeId, std::unique_ptr<OpenVolume>> volumes_;
+  std::vector<BadHolder> bad_holders_;  // found and not yet written down
+  bool settled_ = false;
+  bool membership_changed_ = false;
+  std::atomic<bool> interrupted_ = false;
+  std::thread thread_;
+};
+
+}  // namespace cairn::client

@@ -1,0 +1,206 @@
+#include "client/local_restore.h"
+
+#include <sys/sysmacros.h>
+
+#include <charconv>
+
+#include "os/files.h"
+
+namespace cairn::client {
+
+namespace {
+
+os::FileType type_to(volume::FileType type) {
+  switch (type) {
+    case volume::FileType::directory: return os::FileType::folder;
+    case volume::FileType::symlink: return os::FileType::symlink;
+    case volume::FileType::fifo: return os::FileType::fifo;
+    case volume::FileType::socket: return os::FileType::socket;
+    case volume::FileType::character_device: return os::FileType::character_device;
+    case volume::FileType::block_device: return os::FileType::block_device;
+    case volume::FileType::file: break;
+  }
+  return os::FileType::regular;
+}
+
+os::Attributes attributes_of(const RestoredAttributes& about) {
+  os::Attributes attributes{.mode = about.inode.mode, .owner = std::pair(about.inode.uid, about.inode.gid), .extended = {}, .modified = about.inode.mtime, .accessed = std::nullopt};
+  for (const volume::Xattr& xattr : about.xattrs) attributes.extended.push_back({xattr.name, xattr.value});
+  return attributes;
+}
+
+Status checked(const Result<os::Refused>& done) {
+  if (!done) return fail(done.error());
+  return {};
+}
+
+// What is there under the name, nothing when it is free.
+Result<std::optional<os::FileInfo>> look(const os::Place& place) {
+  auto info = place.folder.info(place.name);
+  if (info) return std::optional(*info);
+  if (info.error().code == Code::not_found) return std::optional<os::FileInfo>();
+  return fail(info.error());
+}
+
+// Frees the name, unless a folder has it.
+Status clear(const os::Place& place) {
+  auto there = look(place);
+  if (!there) return fail(std::move(there.error()));
+  if (!*there) return {};
+  if ((*there)->type == os::FileType::folder) return fail(Code::exists, "a folder of that name is in the way");
+  return place.folder.remove(place.name);
+}
+
+}  // namespace
+
+Result<bool> is_directory(const std::string& path) {
+  auto folder = os::Folder::open(path);
+  if (folder) return true;
+  auto place = os::open_parent(path);
+  if (!place) return place.error().code == Code::not_found ? Result<bool>(false) : Result<bool>(fail(std::move(place.error())));
+  return false;
+}
+
+Result<bool> make_folder(const std::string& path) {
+  auto place = os::open_parent(path);
+  if (!place && place.error().code == Code::not_found) {  // the folders above the destination
+    std::string parent = path;
+    while (parent.size() > 1 && parent.ends_with('/')) parent.pop_back();
+    const size_t slash = parent.rfind('/');
+    if (slash == std::string::npos || slash == 0) return fail(std::move(place.error()));
+    auto above = make_folder(parent.substr(0, slash));
+    if (!above) return above;
+    place = os::open_parent(path);
+  }
+  if (!place) return fail(std::move(place.error()));
+  auto there = look(*place);
+  if (!there) return fail(std::move(there.error()));
+  if (*there && (*there)->type == os::FileType::folder) return false;
+  if (*there) {
+    if (os::Folder::open(path)) return false;  // a link to a folder that somebody placed there
+    return fail(Code::exists, "something that is no folder is in the way");
+  }
+  CAIRN_TRY(place->folder.make_folder(place->name));
+  return true;
+}
+
+Status restore_attributes(const std::string& path, const RestoredAttributes& about) {
+  auto folder = os::Folder::open(path);
+  if (!folder) return fail(std::move(folder.error()));
+  return checked(folder->apply(attributes_of(about)));
+}
+
+Status make_hard_link(const std::string& existing, const std::string& path) {
+  auto from = os::open_parent(existing);
+  if (!from) return fail(std::move(from.error()));
+  auto to = os::open_parent(path);
+  if (!to) return fail(std::move(to.error()));
+  auto old = look(*from);
+  if (!old) return fail(std::move(old.error()));
+  auto there = look(*to);
+  if (!there) return fail(std::move(there.error()));
+  if (*old && *there && (*old)->device == (*there)->device && (*old)->inode == (*there)->inode) return {};
+  CAIRN_TRY(clear(*to));
+  return to->folder.make_link(to->name, from->folder, from->name);
+}
+
+Result<bool> restore_special(const std::string& path, const RestoredAttributes& about) {
+  auto place = os::open_parent(path);
+  if (!place) return fail(std::move(place.error()));
+  auto there = look(*place);
+  if (!there) return fail(std::move(there.error()));
+  const os::FileType type = type_to(about.inode.type);
+  if (*there && (*there)->type == type && (*there)->modified == about.inode.mtime) {
+    if (type != os::FileType::symlink) return false;
+    auto target = place->folder.read_link(place->name);
+    if (target && *target == about.inode.inline_data) return false;
+  }
+  CAIRN_TRY(clear(*place));
+  if (type == os::FileType::symlink) {
+    CAIRN_TRY(place->folder.make_symlink(place->name, about.inode.inline_data));
+  } else {
+    CAIRN_TRY(place->folder.make_special(place->name, type, gnu_dev_major(about.inode.rdev), gnu_dev_minor(about.inode.rdev)));
+  }
+  CAIRN_TRY(checked(place->folder.apply(place->name, attributes_of(about))));
+  return true;
+}
+
+Result<bool> same_file_there(const std::string& path, const RestoredAttributes& about) {
+  auto place = os::open_parent(path);
+  if (!place) return place.error().code == Code::not_found ? Result<bool>(false) : Result<bool>(fail(std::move(place.error())));
+  auto there = look(*place);
+  if (!there) return fail(std::move(there.error()));
+  return *there && (*there)->type == os::FileType::regular && (*there)->size == about.inode.size && (*there)->modified == about.inode.mtime;
+}
+
+Status restore_small_file(const std::string& path, ByteView content, const RestoredAttributes& about) {
+  auto place = os::open_parent(path);
+  if (!place) return fail(std::move(place.error()));
+  auto file = place->folder.make_file(place->name, false);
+  if (!file) return fail(std::move(file.error()));
+  Status done = file->write_at(0, content);
+  if (done) done = file->truncate(about.inode.size);
+  if (done) done = checked(file->commit(attributes_of(about)));
+  if (!done) {
+    if (auto gone = file->discard(); !gone) return fail(std::move(gone.error()));
+  }
+  return done;
+}
+
+struct PartFile::Open {
+  os::Place place;
+  os::TargetFile file;
+};
+
+PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, std::string record_path, uint64_t size, uint64_t synced)
+    : disk_(disk), open_(std::move(open)), record_path_(std::move(record_path)), size_(size), synced_(synced), written_(synced) {}
+
+PartFile::~PartFile() {
+  // Not finished: what was synced stays for the next run, if that is to find it again; else nothing stays.
+  if (open_ && synced_ == 0) (void)open_->file.discard();
+}
+
+Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::string& path, const std::string& record_path, uint64_t size) {
+  uint64_t synced = 0;
+  if (size >= kResumableFile) {
+    if (auto record = env::read_file(disk, record_path, 64); record) {
+      const auto text = as_text(*record);
+      std::from_chars(text.data(), text.data() + text.size(), synced);
+    }
+  }
+  auto place = os::open_parent(path);
+  if (!place) return fail(std::move(place.error()));
+  auto file = place->folder.make_file(place->name, synced > 0);
+  if (!file) return fail(std::move(file.error()));
+  if (synced > 0) {
+    auto info = file->info();
+    if (!info) return fail(std::move(info.error()));
+    if (info->size < synced) {  // somebody took it away
+      synced = 0;
+      CAIRN_TRY(file->truncate(0));
+    }
+  }
+  auto open = std::make_unique<Open>(std::move(*place), std::move(*file));
+  return std::unique_ptr<PartFile>(new PartFile(disk, std::move(open), record_path, size, synced));
+}
+
+Status PartFile::write(uint64_t offset, ByteView bytes) {
+  CAIRN_TRY(open_->file.write_at(offset, bytes));
+  written_ = offset + bytes.size();
+  if (size_ >= kResumableFile && written_ - synced_ >= kResumableFile) {
+    CAIRN_TRY(open_->file.sync());
+    CAIRN_TRY(env::write_file(disk_, record_path_, as_bytes(fmt::format("{}", written_))));
+    synced_ = written_;
+  }
+  return {};
+}
+
+Status PartFile::finish(const RestoredAttributes& about) {
+  CAIRN_TRY(open_->file.truncate(size_));
+  CAIRN_TRY(checked(open_->file.commit(attributes_of(about))));
+  open_.reset();
+  if (auto gone = disk_.remove(record_path_); !gone && gone.error().code != Code::not_found) return gone;
+  return {};
+}
+
+}  // namespace cairn::client

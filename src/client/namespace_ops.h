@@ -1,0 +1,16 @@
+#pragma once
+// ls, stat, mkdir, mv, rm, and making volumes.
+
+#include "client/core.h"
+
+namespace cairn::client {
+
+env::Task<Status> list_folder(Core& core, TreePath path, bool recursive, std::function<bool(const FileStatus&)> visit);
+env::Task<Result<FileStatus>> stat_path(Core& core, TreePath path);
+env::Task<Status> make_folder(Core& core, TreePath path, bool parents);
+env::Task<Status> move_path(Core& core, TreePath from, TreePath to);
+env::Task<Status> remove_path(Core& core, TreePath path, bool recursive);
+env::Task<Result<VolumeReport>> create_volume(Core& core, std::string name, bool deduplicates);
+env::Task<Result<VolumeReport>> one_volume(Core& core, std::string name);
+
+}  // namespace cairn::client

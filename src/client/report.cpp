@@ -1,0 +1,282 @@
+#include "client/report.h"
+
+#include "membership.pb.h"
+
+namespace cairn::client {
+
+namespace {
+
+constexpr Duration kAskTimeout = std::chrono::seconds(5);
+// Packs of which the holders are asked at the same time.
+constexpr size_t kPackQueries = 32;
+constexpr size_t kMaxNamedPacks = 16;
+
+// Which shards were found wrong, by holder.
+std::map<NodeId, size_t> wrong_shards(Core& core) {
+  std::map<NodeId, size_t> counts;
+  auto bad = read_bad_holders(core.world().disk, core.home().path());
+  if (!bad) return counts;
+  for (const BadHolder& entry : *bad) ++counts[entry.bad.holder];
+  return counts;
+}
+
+NodeReport describe(Core& core, const peer::NodeInfo& node, const std::map<NodeId, size_t>& wrong) {
+  NodeReport report{.id = node.id.hex(), .name = node.name, .state = std::string(peer::to_string(core.peers().state(node.id)))};
+  const peer::Member* member = core.peers().membership().member(node.member);
+  report.member = member != nullptr ? member->name : node.member.short_hex();
+  report.domain = node.domain;
+  for (const auto& address : node.addresses) report.addresses.push_back(address.text());
+  report.used = node.used;
+  report.limit = node.limit;
+  report.free = node.free;
+  report.lends = node.lends;
+  report.self = node.id == core.identity().node;
+  report.path = !core.peers().usable(node.id) ? "none" : "direct";
+  const auto found = wrong.find(node.id);
+  report.audit = found == wrong.end() ? "ok" : fmt::format("wrong bytes: {} shard{}", found->second, found->second == 1 ? "" : "s");
+  return report;
+}
+
+// The daemon of this home tells how things stand; nothing when none runs.
+env::Task<std::optional<wire::AdminStatusResponse>> ask_daemon(Core& core) {
+  if (!core.home().daemon_running()) co_return std::nullopt;
+  auto answer = co_await peer::ask<wire::AdminStatusResponse>(core.peers(), core.identity().node, wire::Method::admin_status, wire::AdminStatusRequest{}, kAskTimeout);
+  if (!answer) co_return std::nullopt;
+  co_return std::move(answer->message);
+}
+
+env::Task<void> check_pack(Core& core, pool::PackRef pack, PackHealth& health) {
+  auto live = co_await core.pool().live_slots(pack);
+  const uint32_t slots = live ? *live : 0;
+  const uint32_t goal = pack.geometry.k + pack.geometry.m;
+  if (slots >= goal) {
+    ++health.at_goal;
+    co_return;
+  }
+  slots < pack.geometry.k ? ++health.lost : ++health.below_goal;
+  if (health.below.size() < kMaxNamedPacks) health.below.push_back(pack.id.hex());
+}
+
+env::Task<Status> check_packs(Core& core, OpenVolume& open, PackHealth& health, uint64_t& packs, uint64_t& stored) {
+  auto list = co_await open.volume->packs();
+  if (!list) co_return fail(std::move(list.error()));
+  env::Semaphore places(core.world().executor, kPackQueries);
+  env::TaskGroup group(core.world().executor);
+  for (const pool::PackRef& pack : *list) {
+    ++packs;
+    stored += static_cast<uint64_t>(pack.geometry.k + pack.geometry.m) * pack.geometry.shard_length;
+    auto permit = co_await places.acquire();
+    group.spawn([](Core& c, pool::PackRef ref, PackHealth& h, env::Semaphore::Permit) -> env::Task<void> { co_await check_pack(c, std::move(ref), h); }(core, pack, health, std::move(permit)));
+  }
+  co_await group.join();
+  co_return Status{};
+}
+
+VolumeReport describe(const OpenVolume& open, const volume::RegisterState& head) {
+  const volume::HeadInfo info = open.volume->head();
+  VolumeReport report{.name = open.entry.name, .id = open.entry.volume.hex(), .files = info.files, .bytes = info.bytes, .sequence = info.sequence};
+  for (const NodeId& keeper : head.config.keepers) report.keepers.push_back(keeper.hex());
+  report.written = info.written;
+  report.deduplicates = open.entry.deduplicates;
+  return report;
+}
+
+}  // namespace
+
+env::Task<Result<VolumeReport>> volume_report(Core& core, OpenVolume& open, bool with_packs) {
+  auto head = co_await open.head_register->read();
+  if (!head) co_return fail(std::move(head.error()), open.entry.name);
+  auto fresh = co_await open.volume->refresh();
+  if (!fresh) co_return fail(std::move(fresh.error()), open.entry.name);
+  VolumeReport report = describe(open, *head);
+  for (const NodeId& keeper : head->config.keepers) report.keepers_alive += core.peers().usable(keeper) ? 1 : 0;
+  if (with_packs) {
+    auto list = co_await open.volume->packs();
+    if (!list) co_return fail(std::move(list.error()), open.entry.name);
+    for (const pool::PackRef& pack : *list) {
+      ++report.packs;
+      report.stored_bytes += static_cast<uint64_t>(pack.geometry.k + pack.geometry.m) * pack.geometry.shard_length;
+    }
+  }
+  co_return report;
+}
+
+env::Task<Result<std::vector<VolumeReport>>> volume_reports(Core& core, bool with_packs) {
+  auto settled = co_await core.settle();
+  if (!settled) co_return fail(std::move(settled.error()));
+  auto entries = co_await core.account().list();
+  if (!entries) co_return fail(std::move(entries.error()));
+  std::vector<VolumeReport> reports;
+  for (const volume::VolumeEntry& entry : *entries) {
+    auto open = co_await core.open_volume(entry.name, false);
+    if (!open) co_return fail(std::move(open.error()));
+    auto report = co_await volume_report(core, **open, with_packs);
+    if (!report) co_return fail(std::move(report.error()));
+    reports.push_back(std::move(*report));
+  }
+  co_return reports;
+}
+
+env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
+  auto settled = co_await core.settle();  // without a peer the nodes are shown as they were last known
+  auto daemon = co_await ask_daemon(core);
+  const auto wrong = wrong_shards(core);
+  std::vector<NodeReport> reports;
+  for (const peer::NodeInfo& node : core.peers().membership().nodes()) {
+    NodeReport report = describe(core, node, wrong);
+    if (daemon) {
+      for (const auto& seen : daemon->nodes()) {
+        if (seen.node() != node.id.raw()) continue;
+        report.last_heard_seconds = static_cast<double>(seen.last_heard_ms()) / 1000;
+        // The daemon has watched for longer than this command has run.
+        if (!report.self && seen.state() <= static_cast<uint32_t>(peer::NodeState::removed)) report.state = std::string(peer::to_string(static_cast<peer::NodeState>(seen.state())));
+      }
+    }
+    if (report.self) report.state = daemon ? "alive" : "stopped";
+    reports.push_back(std::move(report));
+  }
+  if (!settled && reports.empty()) co_return fail(std::move(settled.error()));
+  co_return reports;
+}
+
+env::Task<Result<std::vector<StoreReport>>> store_reports(Core& core) {
+  auto config = core.home().config();
+  if (!config) co_return fail(std::move(config.error()));
+  auto daemon = co_await ask_daemon(core);
+  std::vector<StoreReport> reports;
+  for (const StoreSpec& spec : config->stores) {
+    StoreReport report{.path = spec.path, .state = daemon ? "not taken up yet" : "daemon not running", .limit = spec.limit};
+    if (daemon) {
+      for (const auto& store : daemon->stores()) {
+        if (store.path() != spec.path) continue;
+        report.id = to_hex(as_bytes(store.id()));
+        report.state = store.state();
+        report.limit = store.limit();
+        report.used = store.used();
+        report.free = store.free();
+        report.shards = store.shards();
+        report.corrupt = store.corrupt();
+        report.running = true;
+      }
+    }
+    reports.push_back(std::move(report));
+  }
+  co_return reports;
+}
+
+env::Task<Result<PoolReport>> pool_report(Core& core) {
+  PoolReport report;
+  const peer::Membership& membership = core.peers().membership();
+  report.id = membership.pool().hex();
+  report.name = membership.pool_name();
+  report.node = core.identity().node.hex();
+  const peer::Member* self = membership.member(core.identity().member.id());
+  report.member = self != nullptr ? self->name : "";
+  report.daemon_running = core.home().daemon_running();
+  auto nodes = co_await node_reports(core);
+  if (!nodes) co_return fail(std::move(nodes.error()));
+  report.nodes = std::move(*nodes);
+  auto stores = co_await store_reports(core);
+  if (!stores) co_return fail(std::move(stores.error()));
+  report.stores = std::move(*stores);
+  for (const StoreReport& store : report.stores) {
+    if (store.running && store.state != "ok") report.warnings.push_back(fmt::format("store {}: {}", store.path, store.state));
+    if (store.corrupt > 0) report.warnings.push_back(fmt::format("store {}: {} shards have rotted on this disk", store.path, store.corrupt));
+  }
+  auto settled = co_await core.settle();
+  if (!settled) {
+    report.warnings.emplace_back("no peer answers: volumes and packs cannot be looked at");
+    co_return report;
+  }
+  const content::PackGeometry geometry = core.pool().geometry_now();
+  report.k = geometry.k;
+  report.m = geometry.m;
+  if (geometry.m == 0) report.warnings.emplace_back("only one failure domain is alive: files are kept once, and the loss of one machine loses them");
+
+  auto entries = co_await core.account().list();
+  if (!entries) {
+    report.warnings.push_back("the account cannot be read: " + to_string(entries.error()));
+    entries = std::vector<volume::VolumeEntry>{};
+  }
+  for (const volume::VolumeEntry& entry : *entries) {
+    auto open = co_await core.open_volume(entry.name, false);
+    if (!open) {
+      report.warnings.push_back(fmt::format("volume {} cannot be read: {}", entry.name, to_string(open.error())));
+      continue;
+    }
+    auto head = co_await volume_report(core, **open, false);
+    if (!head) {
+      report.warnings.push_back(fmt::format("volume {} cannot be read: {}", entry.name, to_string(head.error())));
+      continue;
+    }
+    auto checked = co_await check_packs(core, **open, report.packs, head->packs, head->stored_bytes);
+    if (!checked) report.warnings.push_back(fmt::format("packs of volume {} cannot be listed: {}", entry.name, to_string(checked.error())));
+    report.volumes.push_back(std::move(*head));
+  }
+  auto bad = read_bad_holders(core.world().disk, core.home().path());
+  if (bad) {
+    for (const BadHolder& entry : *bad) {
+      report.bad_holders.push_back({.node = entry.bad.holder.hex(), .pack = entry.bad.shard.pack.hex(), .what = entry.bad.what, .slot = entry.bad.shard.slot, .found = entry.found});
+    }
+  }
+  co_return report;
+}
+
+env::Task<Result<PingReport>> ping_node(Core& core, std::string node) {
+  auto settled = co_await core.settle();
+  std::optional<peer::NodeInfo> found;
+  for (const peer::NodeInfo& info : core.peers().membership().nodes()) {
+    if (info.name != node && !info.id.hex().starts_with(node)) continue;
+    if (found) co_return fail(Code::bad_input, fmt::format("'{}' fits several nodes: give more digits of the ID", node));
+    found = info;
+  }
+  if (!found || node.empty()) co_return fail(Code::not_found, "no node of this name or ID");
+  if (!settled && found->addresses.empty()) co_return fail(std::move(settled.error()));
+  wire::PingRequest request;
+  request.set_echo(core.world().random.u64());
+  auto first = co_await peer::ask<wire::PingResponse>(core.peers(), found->id, wire::Method::ping, request, kAskTimeout);  // makes the session
+  if (!first) co_return fail(std::move(first.error()));
+  const Time start = core.world().clock.now();
+  auto second = co_await peer::ask<wire::PingResponse>(core.peers(), found->id, wire::Method::ping, request, kAskTimeout);
+  if (!second) co_return fail(std::move(second.error()));
+  if (second->message.echo() != request.echo()) co_return fail(Code::corrupt, "the answer is not to what was asked");
+  co_return PingReport{.id = found->id.hex(), .name = found->name, .address = found->addresses.empty() ? "" : found->addresses.front().text(),
+                       .milliseconds = std::chrono::duration<double, std::milli>(core.world().clock.now() - start).count()};
+}
+
+env::Task<Result<std::vector<Finding>>> examine(Core& core) {
+  std::vector<Finding> findings;
+  const auto note = [&](bool ok, std::string what, std::string fix) { findings.push_back({ok, std::move(what), std::move(fix)}); };
+  auto config = core.home().config();
+  note(config.has_value(), config ? "configuration reads well" : to_string(config.error()), "mend " + core.home().file("config.toml"));
+  const bool daemon = core.home().daemon_running();
+  note(daemon, daemon ? "the daemon runs" : "the daemon of this home does not run", "start `cairnd --home " + core.home().path() + "`");
+  auto stores = co_await store_reports(core);
+  if (stores) {
+    if (stores->empty()) note(true, "this machine lends no space (`cairn store add` does)", "");
+    for (const StoreReport& store : *stores) {
+      if (!store.running) continue;
+      note(store.state == "ok", fmt::format("store {}: {}", store.path, store.state), "is its disk mounted? then restart cairnd");
+      note(store.corrupt == 0, fmt::format("store {}: {} rotten shards", store.path, store.corrupt), "replace the disk: look at it with smartctl");
+    }
+  }
+  auto settled = co_await core.settle();
+  note(settled.has_value(), settled ? "peers answer" : "no peer answers", "look at this machine's network, and whether others run cairnd");
+  if (!settled) co_return findings;
+  auto nodes = co_await node_reports(core);
+  if (nodes) {
+    for (const NodeReport& node : *nodes) {
+      if (!node.self) note(node.state == "alive", fmt::format("node {} ({}) is {}", node.name, node.id.substr(0, 8), node.state), "start its cairnd, or see whether a firewall closes its port");
+      note(node.audit == "ok", fmt::format("node {} ({}): {}", node.name, node.id.substr(0, 8), node.audit), "its disk may be dying: run `cairn doctor` there");
+    }
+  }
+  auto report = co_await pool_report(core);
+  if (report) {
+    note(report->m > 0, fmt::format("packs are coded {}+{}", report->k, report->m), "have one more machine join: `cairn invite`");
+    note(report->packs.lost == 0, fmt::format("{} packs cannot be read now", report->packs.lost), "bring machines back that are away");
+    note(report->packs.below_goal == 0, fmt::format("{} packs below their goal", report->packs.below_goal), "bring machines back that are away");
+  }
+  co_return findings;
+}
+
+}  // namespace cairn::client

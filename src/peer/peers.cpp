@@ -1,0 +1,184 @@
+#include "peer/peers.h"
+
+#include "peer/gossip.h"
+#include "peer/session_table.h"
+
+namespace cairn::peer {
+
+class Peers::Impl {
+ public:
+  Impl(env::World outside, Identity self, Membership pool, PeersOptions chosen)
+      : world(outside),
+        identity(std::move(self)),
+        membership(std::move(pool)),
+        options(chosen),
+        detector(make_session_detector({}, world.clock.now())),
+        table(world, identity, membership, options,
+              {.heard = [this](const NodeId& node) { detector->heard_from(node, world.clock.now()); },
+               .failed = [this](const NodeId& node) { detector->failed(node, world.clock.now()); }}),
+        gossip(world, identity, membership, table, *detector, options, [this] { look_for_changes(); }) {
+    table.serve(wire::Method::ping, Access::members, [](Request request) { return answer_ping(std::move(request)); });
+    table.serve(wire::Method::gossip, Access::members,
+                [this](Request request) { return gossip.answer(std::move(request)); });
+    track();
+    seen_version = membership.version();
+    seen_log = membership.log_version();
+  }
+
+  static env::Task<Result<Reply>> answer_ping(Request request) {
+    auto ping = wire::decode<wire::PingRequest>(ByteView(request.body));
+    if (!ping) co_return fail(Code::bad_input, ping.error().context);
+    wire::PingResponse response;
+    response.set_echo(ping->echo());
+    response.set_observed_address(request.remote.text());
+    co_return Reply{.body = wire::encode(response), .payload = {}};
+  }
+
+  void track() {
+    std::vector<NodeId> nodes;
+    for (const NodeInfo& info : membership.nodes()) nodes.push_back(info.id);
+    detector->track(nodes);
+  }
+
+  void look_for_changes() {
+    if (membership.version() == seen_version) return;
+    seen_version = membership.version();
+    track();
+    if (membership.log_version() != seen_log) {
+      seen_log = membership.log_version();
+      table.recheck();
+    }
+    if (change_handler) change_handler();
+  }
+
+  NodeState state(const NodeId& node) const {
+    const NodeInfo* info = membership.node(node);
+    if (!info) return membership.removed(node) ? NodeState::removed : NodeState::unknown;
+    if (info->leaving) return NodeState::left;
+    if (node == identity.node && options.serve) return NodeState::alive;
+    return detector->state(node, world.clock.now());
+  }
+
+  env::World world;
+  const Identity identity;
+  Membership membership;
+  const PeersOptions options;
+  std::unique_ptr<FailureDetector> detector;
+  SessionTable table;
+  Gossip gossip;
+  std::vector<std::unique_ptr<env::Listener>> listeners;
+  std::function<void()> change_handler;
+  uint64_t seen_version = 0, seen_log = 0;
+};
+
+Peers::Peers(env::World world, Identity identity, Membership membership, PeersOptions options)
+    : impl_(std::make_unique<Impl>(world, std::move(identity), std::move(membership), options)) {}
+
+Peers::~Peers() = default;
+
+const Identity& Peers::identity() const {
+  return impl_->identity;
+}
+Membership& Peers::membership() {
+  return impl_->membership;
+}
+const Membership& Peers::membership() const {
+  return impl_->membership;
+}
+void Peers::membership_changed() {
+  const uint64_t before = impl_->seen_version;
+  impl_->look_for_changes();
+  if (impl_->seen_version != before) impl_->gossip.hurry();
+}
+
+void Peers::serve(wire::Method method, Access access, Handler handler) {
+  impl_->table.serve(method, access, std::move(handler));
+}
+
+Result<env::Address> Peers::listen(const env::Address& address) {
+  auto listener = impl_->world.network.listen(
+      address, [impl = impl_.get()](std::unique_ptr<env::Stream> stream) { impl->table.accept(std::move(stream)); });
+  if (!listener) return fail(std::move(listener.error()));
+  impl_->listeners.push_back(std::move(*listener));
+  return impl_->listeners.back()->address();
+}
+
+void Peers::start(std::vector<env::Address> bootstrap) {
+  impl_->gossip.start(std::move(bootstrap));
+}
+
+env::Task<void> Peers::stop() {
+  Impl* impl = impl_.get();
+  impl->listeners.clear();
+  impl->gossip.stop();
+  impl->table.shut_down();
+  co_return;
+}
+
+env::Task<Result<Reply>> Peers::call(NodeId to, wire::Method method, Bytes body, Buffer payload, Duration timeout) {
+  return impl_->table.call(to, method, std::move(body), std::move(payload), timeout);
+}
+
+env::Task<Result<NodeId>> Peers::dial(env::Address address, Duration timeout) {
+  return impl_->table.dial(std::move(address), timeout);
+}
+
+void Peers::set_own_record(const NodeInfo& info) {
+  Impl& impl = *impl_;
+  NodeInfo record = info;
+  record.id = impl.identity.node;
+  record.member = impl.identity.certificate.member;
+  if (const NodeInfo* known = impl.membership.node(record.id)) {
+    // A record from before this home lost something may be newer than what the caller remembers.
+    record.boot_seq = std::max(record.boot_seq, known->boot_seq);
+    record.sequence = record.boot_seq == known->boot_seq ? known->sequence : 0;
+    if (record == *known) return;
+  }
+  ++record.sequence;
+  const auto added = impl.membership.add_node(sign_node(impl.identity, record));
+  if (!added) {
+    impl.world.log.warning("own_record_refused", "why={}", to_string(added.error()));
+    return;
+  }
+  membership_changed();
+}
+
+bool Peers::usable(const NodeId& node) const {
+  const NodeState state = impl_->state(node);
+  return (state == NodeState::alive || state == NodeState::suspect) &&
+         ((node == impl_->identity.node && impl_->options.serve) || impl_->table.reachable(node));
+}
+
+NodeState Peers::state(const NodeId& node) const {
+  return impl_->state(node);
+}
+
+std::optional<Duration> Peers::last_heard(const NodeId& node) const {
+  if (node == impl_->identity.node && impl_->options.serve) return Duration{};
+  const auto heard = impl_->detector->last_heard(node);
+  if (!heard) return std::nullopt;
+  return impl_->world.clock.now() - *heard;
+}
+
+std::vector<NodeId> Peers::live_nodes() const {
+  std::vector<NodeId> nodes;
+  for (const NodeInfo& info : impl_->membership.nodes()) {
+    if (impl_->state(info.id) == NodeState::alive) nodes.push_back(info.id);
+  }
+  return nodes;
+}
+
+void Peers::on_change(std::function<void()> handler) {
+  impl_->change_handler = std::move(handler);
+}
+env::Task<Status> Peers::settle(Duration timeout) {
+  return impl_->gossip.settle(timeout);
+}
+Traffic Peers::traffic() const {
+  return impl_->table.total_traffic();
+}
+size_t Peers::sessions() const {
+  return impl_->table.sessions();
+}
+
+}  // namespace cairn::peer

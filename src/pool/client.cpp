@@ -1,0 +1,59 @@
+#include "pool/client.h"
+
+#include "pool/client_state.h"
+#include "pool/locator.h"
+#include "pool/pack_reader.h"
+#include "pool/pack_writer.h"
+
+namespace cairn::pool {
+
+class PoolClient::Impl {
+ public:
+  Impl(env::World world, peer::Peers& peers, PoolOptions options)
+      : state(world, peers, options), locator(state), reader(state, locator), writer(state) {}
+
+  ClientState state;
+  PackLocator locator;
+  PackReader reader;
+  PackWriter writer;
+};
+
+PoolClient::PoolClient(env::World world, peer::Peers& peers, PoolOptions options)
+    : impl_(std::make_unique<Impl>(world, peers, options)) {}
+PoolClient::~PoolClient() = default;
+
+content::PackGeometry PoolClient::geometry_now() const {
+  return impl_->writer.geometry_now();
+}
+
+env::Task<Result<WriteOutcome>> PoolClient::write(content::EncodedPack pack) {
+  return impl_->writer.write(std::move(pack));
+}
+
+env::Task<uint64_t> PoolClient::settle() {
+  return impl_->writer.settle();
+}
+
+env::Task<Result<Buffer>> PoolClient::read(PackRef pack, uint32_t offset, uint32_t length, Check check) {
+  return impl_->reader.read(std::move(pack), offset, length, std::move(check));
+}
+
+env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack) {
+  co_await impl_->locator.locate(pack, true);
+  co_return impl_->locator.live_slots(pack);
+}
+
+PoolCounters PoolClient::counters() const {
+  return impl_->state.counters;
+}
+
+void PoolClient::on_bad_shard(std::function<void(const BadShard&)> handler) {
+  impl_->state.bad_shard = std::move(handler);
+}
+
+env::Task<void> PoolClient::stop() {
+  impl_->writer.stop();
+  co_return;
+}
+
+}  // namespace cairn::pool

@@ -1,0 +1,502 @@
+#include "pool/holder.h"
+
+#include <set>
+
+#include "pack.pb.h"
+#include "pool/claim_exchange.h"
+#include "pool/limits.h"
+#include "pool/placement.h"
+#include "wire/message.h"
+
+namespace cairn::pool {
+
+namespace {
+
+using peer::Reply;
+using peer::Request;
+
+template <class Message>
+Result<Reply> reply(const Message& message, Buffer payload = {}) {
+  return Reply{wire::encode(message), std::move(payload)};
+}
+
+Result<ShardId> shard_id(const std::string& pack, uint32_t slot) {
+  auto id = PackId::from(pack);
+  if (!id) return fail(Code::bad_input, "malformed pack");
+  if (slot >= kMaxSlots) return fail(Code::bad_input, "slot out of range");
+  return ShardId{*id, static_cast<uint8_t>(slot)};
+}
+
+class HolderImpl final : public Holder {
+ public:
+  HolderImpl(env::World world, peer::Peers& peers, std::unique_ptr<ClaimIndex> index, uint64_t boot_seq, bool walk)
+      : world_(world),
+        peers_(peers),
+        index_(std::move(index)),
+        exchange_(world, peers, *index_, boot_seq),
+        walk_(walk),
+        reads_(world.executor, kMaxDiskReads),
+        writes_(world.executor, kMaxDiskWrites),
+        memory_(world.executor, kMaxHolderMemory),
+        idle_(world.executor),
+        tasks_(world.executor) {
+    serve(wire::Method::shard_put, &HolderImpl::shard_put);
+    serve(wire::Method::shard_get, &HolderImpl::shard_get);
+    serve(wire::Method::pack_header, &HolderImpl::pack_header);
+    serve(wire::Method::claims_query, &HolderImpl::claims_query);
+    serve(wire::Method::claims_push, &HolderImpl::claims_push);
+    exchange_.start();
+  }
+
+  void add_store(std::unique_ptr<store::ShardStore> store) override {
+    store::ShardStore& added = *store;
+    stores_.push_back(std::move(store));
+    added.on_verified([this](const store::ShardStore::Verified& outcome) { verified(outcome); });
+    added.on_rot([this](ShardId shard) { rotten(shard); });
+    if (walk_) tasks_.spawn(make_up_for_lost_claims(added));
+  }
+  const std::vector<std::unique_ptr<store::ShardStore>>& stores() const override { return stores_; }
+
+  store::StoreFigures figures() const override {
+    store::StoreFigures sum;
+    for (const auto& store : stores_) {
+      const auto one = store->figures();
+      sum.limit += one.limit;
+      sum.used += one.used;
+      sum.free += one.free;
+      sum.shards += one.shards;
+      sum.unverified += one.unverified;
+      sum.corrupt += one.corrupt;
+    }
+    return sum;
+  }
+
+  HolderCounters counters() const override {
+    HolderCounters all = counters_;
+    all.claims_made = exchange_.counters().claims_made;
+    all.claims_told = exchange_.counters().claims_told;
+    all.push_requests = exchange_.counters().push_requests;
+    return all;
+  }
+
+  env::Task<Result<std::vector<Claim>>> claims_of(PackId pack) override {
+    auto claims = co_await world_.workers.run([this, pack] { return index_->of_pack(pack); });
+    co_return claims;
+  }
+  env::Task<Result<std::vector<ShardId>>> held_by(NodeId node, std::optional<ShardId> after, size_t limit) override {
+    auto shards =
+        co_await world_.workers.run([this, node, after, limit] { return index_->of_node(node, after, limit); });
+    co_return shards;
+  }
+  size_t untold_nodes() const override { return exchange_.untold(); }
+
+  env::Task<Status> settle() override {
+    for (size_t i = 0; i < stores_.size(); ++i) {
+      auto settled = co_await stores_[i]->settle();
+      if (!settled) co_return fail(std::move(settled.error()));
+    }
+    const bool all = co_await exchange_.flush();
+    if (!all) co_return fail(Code::io, "claims could not be written");
+    co_return Status{};
+  }
+
+  env::Task<void> close() override {
+    closing_ = true;
+    while (at_work_ > 0) co_await idle_.wait();
+    const bool walked = tasks_.empty();
+    tasks_.cancel();
+    for (auto& store : stores_) co_await store->close();
+    const bool all = co_await exchange_.flush();
+    exchange_.stop();
+    if (all && walked) {
+      auto marked = co_await world_.workers.run([this] { return index_->set_clean_mark(); });
+      if (!marked) world_.log.error("claims_index", "error=\"{}\"", to_string(marked.error()));
+    }
+  }
+
+ private:
+  // A request at work; close() waits for them, for the stores must not be closed under one.
+  struct AtWork {
+    HolderImpl& owner;
+    explicit AtWork(HolderImpl& holder) : owner(holder) { ++owner.at_work_; }
+    AtWork(const AtWork&) = delete;
+    AtWork& operator=(const AtWork&) = delete;
+    ~AtWork() {
+      if (--owner.at_work_ == 0) owner.idle_.notify_all();
+    }
+  };
+
+  using Method = env::Task<Result<Reply>> (HolderImpl::*)(Request);
+  void serve(wire::Method method, Method member) {
+    peers_.serve(method, peer::Access::members,
+                 [this, member](Request request) { return guarded(member, std::move(request)); });
+  }
+  env::Task<Result<Reply>> guarded(Method member, Request request) {
+    if (closing_) co_return fail(Code::closed, "closing");
+    const AtWork at_work(*this);
+    auto reply = co_await (this->*member)(std::move(request));
+    co_return reply;
+  }
+
+  env::Task<Result<Reply>> shard_put(Request request);
+  env::Task<Result<Reply>> shard_get(Request request);
+  env::Task<Result<Reply>> pack_header(Request request);
+  env::Task<Result<Reply>> claims_query(Request request);
+  env::Task<Result<Reply>> claims_push(Request request);
+
+  Status may_write(const Request& request, const content::PackHeader& header) const;
+  std::vector<store::ShardStore*> order_for(const ShardId& shard) const;
+  env::Task<std::optional<store::StoredShard>> any_of(PackId pack);
+  env::Task<bool> holds(PackId pack);
+  void verified(const store::ShardStore::Verified& outcome);
+  void rotten(ShardId shard);
+  env::Task<void> make_up_for_lost_claims(store::ShardStore& store);
+  env::Task<Status> claim_page(store::ShardStore& store, std::vector<ShardId> page);
+
+  env::World world_;
+  peer::Peers& peers_;
+  std::unique_ptr<ClaimIndex> index_;
+  ClaimExchange exchange_;
+  bool walk_;  // the last run did not end cleanly
+  std::vector<std::unique_ptr<store::ShardStore>> stores_;
+  HolderCounters counters_;
+  RateLimit log_limit_{10, std::chrono::minutes(1)};
+  bool closing_ = false;
+  size_t at_work_ = 0;
+  env::Semaphore reads_, writes_, memory_;
+  env::Signal idle_;
+  env::TaskGroup tasks_;
+};
+
+// --- uploads ---
+
+// The writer itself, or who rebuilds or moves a shard of a writer whose device the pool knows.
+Status HolderImpl::may_write(const Request& request, const content::PackHeader& header) const {
+  if (header.writer == request.from) return {};
+  if (peers_.membership().node(header.writer) != nullptr) return {};
+  return fail(Code::denied, "the pack's writer is no member");
+}
+
+// Spread over the stores by their free space; the others follow for when that one refuses.
+std::vector<store::ShardStore*> HolderImpl::order_for(const ShardId& shard) const {
+  std::vector<Candidate> candidates;
+  for (const auto& store : stores_) {
+    candidates.push_back({id_cast<NodeId>(store->id()), {}, store->figures().free});
+  }
+  Bytes key = to_bytes(shard.pack.view());
+  key.push_back(shard.slot);
+  std::vector<store::ShardStore*> ordered;
+  for (const Candidate& c : rendezvous_order(key, std::move(candidates))) {
+    for (const auto& store : stores_) {
+      if (id_cast<NodeId>(store->id()) == c.node) ordered.push_back(store.get());
+    }
+  }
+  return ordered;
+}
+
+env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
+  struct Refused {
+    HolderImpl& owner;
+    bool taken = false;
+    ~Refused() { (taken ? owner.counters_.shards_taken : owner.counters_.shards_refused) += 1; }
+  } outcome{*this};
+
+  auto message = wire::decode<wire::ShardPutRequest>(ByteView(request.body));
+  if (!message) co_return fail(std::move(message.error()));
+  const uint64_t size = request.payload.size();
+  if (size == 0 || size > kMaxShardSize) co_return fail(Code::bad_input, "shard length out of range");
+  if (message->siblings_size() > static_cast<int>(kMaxSlots)) co_return fail(Code::bad_input, "too many siblings");
+  std::vector<NodeId> siblings;
+  for (const std::string& raw : message->siblings()) {
+    auto sibling = raw.empty() ? Result<NodeId>(NodeId{}) : NodeId::from(raw);
+    if (!sibling) co_return fail(std::move(sibling.error()));
+    siblings.push_back(*sibling);
+  }
+  // What waits for the disk waits in memory: bounded, and who comes later is sent elsewhere.
+  auto memory = memory_.try_acquire(size);
+  if (!memory) co_return fail(Code::overloaded, "too many uploads");
+
+  auto header =
+      co_await world_.workers.run([&message] { return content::PackHeader::parse(wire::encode(message->header())); });
+  if (!header) co_return fail(std::move(header.error()));
+  auto allowed = may_write(request, *header);
+  if (!allowed) co_return fail(std::move(allowed.error()));
+  if (message->slot() >= header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "no such slot");
+  if (size != header->geometry.shard_length) co_return fail(Code::bad_input, "not the pack's shard length");
+  if (siblings.size() > header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "too many siblings");
+
+  const auto slot = static_cast<uint8_t>(message->slot());
+  const auto permit = co_await writes_.acquire();
+  // A shard that is here already stays where it is, or one node would keep it twice.
+  auto stores = order_for({header->id, slot});
+  if (stores.size() > 1) {
+    for (size_t i = 1; i < stores.size(); ++i) {
+      const auto slots = co_await stores[i]->slots_of(header->id);
+      if (std::find(slots.begin(), slots.end(), slot) == slots.end()) continue;
+      std::swap(stores[0], stores[i]);
+      break;
+    }
+  }
+  Error last{Code::no_space, "no store"};
+  for (store::ShardStore* store : stores) {
+    auto stored = co_await store->put(*header, slot, message->crc32c(), request.payload, siblings);
+    if (stored) {
+      outcome.taken = true;
+      wire::ShardPutResponse response;
+      response.set_free(figures().free);
+      co_return reply(response);
+    }
+    const Code code = stored.error().code;
+    if (code != Code::no_space && code != Code::io) co_return fail(std::move(stored.error()));
+    // One disk that fails is not what the writer should hear about when the other is merely full.
+    if (code == Code::io) {
+      world_.log.error("store_failed", "store={} error=\"{}\"", store->id().short_hex(), to_string(stored.error()));
+    }
+    last = std::move(stored.error());
+  }
+  co_return fail(std::move(last));
+}
+
+// --- reads ---
+
+env::Task<Result<Reply>> HolderImpl::shard_get(Request request) {
+  auto message = wire::decode<wire::ShardGetRequest>(ByteView(request.body));
+  if (!message) co_return fail(std::move(message.error()));
+  auto shard = shard_id(message->pack(), message->slot());
+  if (!shard) co_return fail(std::move(shard.error()));
+  const uint32_t offset = message->offset();
+  const uint32_t length = message->length();
+  if (length == 0 || length > kMaxShardSize || offset > kMaxShardSize - length) {
+    co_return fail(Code::bad_input, "range out of bounds");
+  }
+  // With a proof whole leaves are read, up to one more on each side.
+  const uint64_t size = length + (message->proof() ? 2ULL * kLeafSize : 0);
+  const auto memory = co_await memory_.acquire(size);
+  const auto permit = co_await reads_.acquire();
+  for (const auto& store : stores_) {
+    wire::ShardGetResponse response;
+    Buffer payload;
+    if (message->proof()) {
+      auto range = co_await store->read_proven(*shard, offset, length);
+      if (!range) {
+        if (range.error().code == Code::not_found) continue;
+        co_return fail(std::move(range.error()));
+      }
+      response.set_offset(range->offset);
+      for (const Hash& hash : range->path) response.add_path(hash.raw());
+      payload = std::move(range->bytes);
+    } else {
+      auto bytes = co_await store->read(*shard, offset, length);
+      if (!bytes) {
+        if (bytes.error().code == Code::not_found) continue;
+        co_return fail(std::move(bytes.error()));
+      }
+      response.set_offset(offset);
+      payload = std::move(*bytes);
+    }
+    ++counters_.shards_served;
+    co_return reply(response, std::move(payload));
+  }
+  co_return fail(Code::not_found, "no such shard here");
+}
+
+// Any shard of this pack that is held here.
+env::Task<std::optional<store::StoredShard>> HolderImpl::any_of(PackId pack) {
+  for (size_t i = 0; i < stores_.size(); ++i) {
+    const auto slots = co_await stores_[i]->slots_of(pack);
+    for (const uint8_t slot : slots) {
+      auto described = co_await stores_[i]->describe({pack, slot});
+      if (described) co_return std::move(*described);
+    }
+  }
+  co_return std::nullopt;
+}
+
+env::Task<bool> HolderImpl::holds(PackId pack) {
+  for (size_t i = 0; i < stores_.size(); ++i) {
+    const auto slots = co_await stores_[i]->slots_of(pack);
+    if (!slots.empty()) co_return true;
+  }
+  co_return false;
+}
+
+env::Task<Result<Reply>> HolderImpl::pack_header(Request request) {
+  auto message = wire::decode<wire::PackHeaderRequest>(ByteView(request.body));
+  if (!message) co_return fail(std::move(message.error()));
+  auto pack = PackId::from(message->pack());
+  if (!pack) co_return fail(std::move(pack.error()));
+  const auto permit = co_await reads_.acquire();
+  const auto shard = co_await any_of(*pack);
+  if (!shard) co_return fail(Code::not_found, "no shard of this pack here");
+  wire::PackHeaderResponse response;
+  if (auto status = wire::decode_into(*response.mutable_header(), shard->header.serialize()); !status) {
+    co_return fail(std::move(status.error()));
+  }
+  co_return reply(response);
+}
+
+// --- claims ---
+
+env::Task<Result<Reply>> HolderImpl::claims_query(Request request) {
+  auto message = wire::decode<wire::ClaimsQueryRequest>(ByteView(request.body));
+  if (!message) co_return fail(std::move(message.error()));
+  if (message->packs_size() > static_cast<int>(kMaxQueryPacks)) co_return fail(Code::too_large, "too many packs");
+  wire::ClaimsQueryResponse response;
+  size_t claims_sent = 0;
+  for (const std::string& raw : message->packs()) {
+    auto pack = PackId::from(raw);
+    if (!pack) co_return fail(std::move(pack.error()));
+    const auto permit = co_await reads_.acquire();
+    auto* entry = response.add_packs();
+    entry->set_pack(raw);
+    auto claims = co_await world_.workers.run([this, &pack] { return index_->of_pack(*pack); });
+    if (!claims) co_return fail(std::move(claims.error()));
+    for (const Claim& claim : *claims) {
+      if (claims_sent++ >= kMaxClaimsPerAnswer) break;
+      if (auto status = wire::decode_into(*entry->add_claims(), claim.signed_message); !status) {
+        co_return fail(std::move(status.error()));
+      }
+    }
+    for (size_t i = 0; i < stores_.size(); ++i) {
+      const auto slots = co_await stores_[i]->slots_of(*pack);
+      for (const uint8_t slot : slots) entry->add_held_slots(slot);
+      if (slots.empty() || entry->siblings_size() > 0) continue;
+      auto described = co_await stores_[i]->describe({*pack, slots.front()});
+      if (!described) continue;
+      for (const NodeId& node : described->siblings) entry->add_siblings(node.is_zero() ? "" : node.raw());
+    }
+  }
+  co_return reply(response);
+}
+
+env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
+  auto message = wire::decode<wire::ClaimsPushRequest>(ByteView(request.body));
+  if (!message) co_return fail(std::move(message.error()));
+  const auto count = static_cast<size_t>(message->claims_size());
+  if (count > kClaimsPerPush) {
+    counters_.claims_refused += count;
+    co_return fail(Code::too_large, "too many claims");
+  }
+  const auto permit = co_await reads_.acquire();
+  auto checked = co_await world_.workers.run([&message] {
+    std::vector<Claim> good;
+    for (const wire::Signed& signed_claim : message->claims()) {
+      if (auto claim = Claim::check(wire::encode(signed_claim))) good.push_back(std::move(*claim));
+    }
+    return good;
+  });
+  // Only of nodes of this pool, and only for packs of which a shard is here: nobody can fill this index with others.
+  std::map<PackId, bool> held;
+  std::vector<Claim> wanted;
+  for (Claim& claim : checked) {
+    if (peers_.membership().node(claim.node) == nullptr) continue;
+    auto found = held.find(claim.shard.pack);
+    if (found == held.end()) {
+      const bool here = co_await holds(claim.shard.pack);
+      found = held.emplace(claim.shard.pack, here).first;
+    }
+    if (found->second) wanted.push_back(std::move(claim));
+  }
+  counters_.claims_refused += count - wanted.size();
+  if (wanted.size() < count && log_limit_.allow(world_.clock.now())) {
+    world_.log.warning("claims_refused", "from={} count={} of={}", request.from.short_hex(), count - wanted.size(),
+                       count);
+  }
+  auto news = co_await world_.workers.run([this, &wanted] { return index_->accept(wanted); });
+  if (!news) co_return fail(std::move(news.error()));
+  counters_.claims_taken += news->size();
+
+  // A holder that was not among the planned siblings (a replacement) has not been told of the shard here.
+  std::map<NodeId, std::vector<PackId>> strangers;
+  for (const Claim& claim : *news) {
+    if (claim.state == ClaimState::gone) continue;
+    const auto shard = co_await any_of(claim.shard.pack);
+    if (!shard) continue;
+    const auto& planned = shard->siblings;
+    if (std::find(planned.begin(), planned.end(), claim.node) != planned.end()) continue;
+    strangers[claim.node].push_back(claim.shard.pack);
+  }
+  if (!strangers.empty()) exchange_.tell(std::move(strangers));
+  co_return reply(wire::Empty());
+}
+
+// --- what the stores tell ---
+
+void HolderImpl::verified(const store::ShardStore::Verified& outcome) {
+  if (outcome.ok) {
+    exchange_.announce(outcome.shard, ClaimState::held, outcome.siblings);
+    return;
+  }
+  ++counters_.writer_faults;
+  if (log_limit_.allow(world_.clock.now())) {
+    world_.log.warning("wrong_merkle_root", "pack={} slot={} writer={}", outcome.shard.pack.short_hex(),
+                       outcome.shard.slot, outcome.writer.short_hex());
+  }
+}
+
+void HolderImpl::rotten(ShardId shard) {
+  ++counters_.rotten_shards;
+  world_.log.error("rotten_shard", "pack={} slot={}", shard.pack.short_hex(), shard.slot);
+  exchange_.announce(shard, ClaimState::gone, {});
+}
+
+// A crash may come between a shard's verification and its claim. Only after one are all shards looked at.
+env::Task<void> HolderImpl::make_up_for_lost_claims(store::ShardStore& store) {
+  std::optional<ShardId> after;
+  while (true) {
+    auto page = co_await store.list(after, kWalkPage);
+    if (page.empty()) co_return;
+    after = page.back();
+    const bool last = page.size() < kWalkPage;
+    auto claimed = co_await claim_page(store, std::move(page));
+    if (!claimed) world_.log.error("claims_walk", "error=\"{}\"", to_string(claimed.error()));
+    if (last) co_return;
+    co_await env::sleep_for(world_.clock, kWalkRest);
+  }
+}
+
+env::Task<Status> HolderImpl::claim_page(store::ShardStore& store, std::vector<ShardId> page) {
+  auto known = co_await world_.workers.run([this, &page]() -> Result<std::set<ShardId>> {
+    std::set<ShardId> claimed;
+    const NodeId self = peers_.identity().node;
+    for (const ShardId& shard : page) {
+      auto claims = index_->of_pack(shard.pack);
+      if (!claims) return fail(std::move(claims.error()));
+      for (const Claim& c : *claims) {
+        if (c.node == self && c.shard == shard && c.state == ClaimState::held) claimed.insert(shard);
+      }
+    }
+    return claimed;
+  });
+  if (!known) co_return fail(std::move(known.error()));
+  for (const ShardId& shard : page) {
+    if (known->contains(shard)) continue;
+    auto described = co_await store.describe(shard);
+    // One that is not verified yet is announced when it is.
+    if (described && described->verified) exchange_.announce(shard, ClaimState::held, described->siblings);
+  }
+  co_return Status{};
+}
+
+}  // namespace
+
+env::Task<Result<std::unique_ptr<Holder>>> Holder::open(env::World world, peer::Peers& peers, std::string claims_path,
+                                                        uint64_t boot_seq) {
+  struct Opened {
+    std::unique_ptr<ClaimIndex> index;
+    bool clean;
+  };
+  const NodeId self = peers.identity().node;
+  auto opened = co_await world.workers.run([&]() -> Result<Opened> {
+    auto index = ClaimIndex::open(world.meta_stores, claims_path, self);
+    if (!index) return fail(std::move(index.error()));
+    auto clean = (*index)->take_clean_mark();
+    if (!clean) return fail(std::move(clean.error()));
+    return Opened{std::move(*index), *clean};
+  });
+  if (!opened) co_return fail(std::move(opened.error()));
+  co_return std::unique_ptr<Holder>(
+      std::make_unique<HolderImpl>(world, peers, std::move(opened->index), boot_seq, !opened->clean));
+}
+
+}  // namespace cairn::pool

@@ -1,0 +1,145 @@
+// LocalShardStore: reading, listing, the scrub.
+
+#include "store/local_store.h"
+
+namespace cairn::store {
+
+namespace {
+
+// The leaves that cover a range of a shard.
+struct Leaves {
+  uint32_t first, last;
+};
+Result<Leaves> leaves_of(const Place& place, uint32_t offset, uint32_t length) {
+  if (offset > place.payload_length || length > place.payload_length - offset) {
+    return fail(Code::bad_input, "the range is not within the shard");
+  }
+  const uint32_t end = length == 0 ? offset : offset + length - 1;
+  const uint32_t most = leaf_count(place.payload_length) - 1;
+  return Leaves{std::min(offset / kLeafSize, most), std::min(end / kLeafSize, most)};
+}
+
+Result<content::PackHeader> parse_pack(const RecordHeader& header) {
+  auto pack = content::PackHeader::parse(header.pack_header);
+  if (!pack) return fail(Code::corrupt, std::move(pack.error().context));
+  if (pack->id != header.shard.pack || header.shard.slot >= pack->roots.size()) {
+    return fail(Code::corrupt, "the header of another pack");
+  }
+  return pack;
+}
+
+}  // namespace
+
+env::Task<void> LocalShardStore::drop_rotten(ShardId shard, Rot rot) {
+  auto dropped = co_await submit({DropChange{shard, rot.place, true}, {}});
+  if (!dropped && dropped.error().code != Code::not_found) {
+    world_.log.warning("store_rot_kept", "pack={} error=\"{}\"", shard.pack.short_hex(), to_string(dropped.error()));
+  }
+}
+
+env::Task<Result<Buffer>> LocalShardStore::read(ShardId shard, uint32_t offset, uint32_t length) {
+  const Counted foreground(foreground_);
+  Rot rot;
+  auto bytes = co_await with_log([&]() -> Result<Buffer> {
+    return located(shard, rot, [&](const IndexEntry& entry) -> Result<Buffer> {
+      auto leaves = leaves_of(entry.place, offset, length);
+      if (!leaves) return fail(std::move(leaves.error()));
+      auto header = log_.read_header(shard, entry.place);
+      if (!header) return fail(std::move(header.error()));
+      auto all = log_.read_leaves(*header, leaves->first, leaves->last);
+      if (!all) return fail(std::move(all.error()));
+      return all->slice(offset - leaves->first * kLeafSize, length);
+    });
+  });
+  if (rot.found) co_await drop_rotten(shard, rot);
+  co_return bytes;
+}
+
+env::Task<Result<ShardStore::ProvenRange>> LocalShardStore::read_proven(ShardId shard, uint32_t offset,
+                                                                        uint32_t length) {
+  const Counted foreground(foreground_);
+  Rot rot;
+  auto proven = co_await with_log([&]() -> Result<ProvenRange> {
+    return located(shard, rot, [&](const IndexEntry& entry) -> Result<ProvenRange> {
+      auto leaves = leaves_of(entry.place, offset, length);
+      if (!leaves) return fail(std::move(leaves.error()));
+      auto header = log_.read_header(shard, entry.place);
+      if (!header) return fail(std::move(header.error()));
+      auto pack = parse_pack(*header);
+      if (!pack) return fail(std::move(pack.error()));
+      auto bytes = log_.read_leaves(*header, leaves->first, leaves->last);
+      if (!bytes) return fail(std::move(bytes.error()));
+      auto tree = log_.tree(*header, pack->roots[shard.slot]);
+      if (!tree) return fail(std::move(tree.error()));
+      return ProvenRange{leaves->first * kLeafSize, std::move(*bytes), tree->prove(leaves->first, leaves->last)};
+    });
+  });
+  if (rot.found) co_await drop_rotten(shard, rot);
+  co_return proven;
+}
+
+env::Task<Result<StoredShard>> LocalShardStore::describe(ShardId shard) {
+  Rot rot;
+  auto stored = co_await with_log([&]() -> Result<StoredShard> {
+    return located(shard, rot, [&](const IndexEntry& entry) -> Result<StoredShard> {
+      auto header = log_.read_header(shard, entry.place);
+      if (!header) return fail(std::move(header.error()));
+      auto pack = parse_pack(*header);
+      if (!pack) return fail(std::move(pack.error()));
+      return StoredShard{std::move(*pack), shard.slot, entry.verified, std::move(header->siblings)};
+    });
+  });
+  if (rot.found) co_await drop_rotten(shard, rot);
+  co_return stored;
+}
+
+env::Task<std::vector<uint8_t>> LocalShardStore::slots_of(PackId pack) {
+  auto slots = co_await with_log([&] { return log_.index().slots_of(pack); });
+  if (slots) co_return std::move(*slots);
+  world_.log.warning("store_list", "path={} error=\"{}\"", options_.path, to_string(slots.error()));
+  co_return std::vector<uint8_t>();
+}
+
+env::Task<std::vector<ShardId>> LocalShardStore::list(std::optional<ShardId> after, size_t limit) {
+  auto shards = co_await with_log([&] { return log_.index().shards(after, limit); });
+  if (shards) co_return std::move(*shards);
+  world_.log.warning("store_list", "path={} error=\"{}\"", options_.path, to_string(shards.error()));
+  co_return std::vector<ShardId>();
+}
+
+env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
+  if (bytes_per_second == 0) co_return fail(Code::bad_input, "a rate of 0 never ends");
+  std::optional<ShardId> after;
+  Status outcome;
+  uint64_t unpaid = 0;  // bytes read since the last pause
+  while (!closing_) {
+    auto shards = co_await with_log([&] { return log_.index().shards(after, kWalkStep); });
+    if (!shards) co_return fail(std::move(shards.error()));
+    if (shards->empty()) co_return outcome;
+    for (const ShardId& shard : *shards) {
+      if (closing_) break;
+      after = shard;
+      Rot rot;
+      auto read = co_await with_log([&]() -> Result<uint64_t> {
+        return located(shard, rot, [&](const IndexEntry& entry) -> Result<uint64_t> {
+          auto header = log_.read_header(shard, entry.place);
+          if (!header) return fail(std::move(header.error()));
+          auto bytes = log_.read_leaves(*header, 0, static_cast<uint32_t>(header->leaf_crcs.size()) - 1);
+          if (!bytes) return fail(std::move(bytes.error()));
+          return uint64_t{entry.place.blocks} * kBlockSize;
+        });
+      });
+      if (rot.found) co_await drop_rotten(shard, rot);
+      if (!read && !rot.found && read.error().code != Code::not_found) outcome = fail(read.error());
+      unpaid += read ? *read : kBlockSize;
+      const double seconds = static_cast<double>(unpaid) / static_cast<double>(bytes_per_second);
+      if (seconds < kScrubPause) continue;
+      co_await env::sleep_for(world_.clock,
+                              std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds)));
+      unpaid = 0;
+    }
+  }
+  co_return fail(Code::cancelled, "the store is being closed");
+}
+
+}  // namespace cairn::store

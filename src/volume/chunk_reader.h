@@ -1,0 +1,46 @@
+#pragma once
+// ChunkReader: the bytes of extents out of packs. Shared by all views of a volume.
+
+#include <unordered_map>
+
+#include "env/world.h"
+#include "volume/items.h"
+#include "volume/pack_io.h"
+#include "volume/view.h"
+
+namespace cairn::volume {
+
+// Extents whose sealed chunks lie one after the other in one lane of one pack: one request.
+struct ReadRun {
+  pool::PackRef pack;
+  std::vector<Extent> extents;
+  uint32_t offset = 0, length = 0;  // of the sealed bytes in the pack
+};
+
+class ChunkReader {
+ public:
+  ChunkReader(env::World world, PackIo& packs, const content::VolumeKeys& keys, bool hashed_ids);
+
+  env::World world() const { return world_; }
+
+  // Cuts extents, in the order of the file, into runs of at most kReadRun. Pack records come from `items`.
+  // Code::damaged when a pack record is missing.
+  env::Task<Result<std::vector<ReadRun>>> plan(std::shared_ptr<ItemReader> items, std::vector<Extent> extents);
+  // The pieces of a run, in order. Bytes of a holder that are not what was sealed are asked for again elsewhere.
+  env::Task<Result<std::vector<FileReader::Piece>>> read(ReadRun run);
+
+  uint64_t requests() const { return requests_; }
+
+ private:
+  env::Task<Result<pool::PackRef>> find_pack(std::shared_ptr<ItemReader> items, PackId id);
+  Result<std::vector<FileReader::Piece>> open(const ReadRun& run, ByteView sealed) const;
+
+  env::World world_;
+  PackIo& packs_;
+  content::VolumeKeys keys_;
+  bool hashed_ids_;
+  std::unordered_map<PackId, pool::PackRef> known_;  // pack records, at most kKnownPacks
+  uint64_t requests_ = 0;
+};
+
+}  // namespace cairn::volume

@@ -1,0 +1,245 @@
+#include "volume/keeper_acceptor.h"
+
+#include <algorithm>
+
+#include "volume/register_limits.h"
+
+namespace cairn::volume {
+
+namespace {
+
+constexpr std::string_view kInstanceKey = "instance";
+
+std::string state_key(const RegisterId& id) {
+  return "r" + id.raw();
+}
+std::string origin_key(const RegisterId& id) {
+  return "o" + id.raw();
+}
+
+}  // namespace
+
+Acceptor::Acceptor(std::unique_ptr<env::MetaStore> store, const peer::Identity& identity, AcceptorFaults faults)
+    : store_(std::move(store)), node_(identity.node), pool_(identity.pool), device_(identity.device), faults_(faults) {}
+
+Result<std::unique_ptr<Acceptor>> Acceptor::open(std::unique_ptr<env::MetaStore> store, const peer::Identity& identity,
+                                                 env::SecureRandom& random, AcceptorFaults faults) {
+  std::unique_ptr<Acceptor> acceptor(new Acceptor(std::move(store), identity, faults));
+  auto kept = acceptor->store_->get(kInstanceKey);
+  if (!kept) return fail(std::move(kept.error()));
+  KeeperInstance& instance = acceptor->instance_;
+  if (*kept) {
+    if ((*kept)->size() != instance.size()) return fail(Code::corrupt, "the keeper's instance");
+    std::ranges::copy(as_bytes(**kept), instance.begin());
+  } else {
+    random.fill(instance);
+    env::WriteBatch batch;
+    batch.put(kInstanceKey, as_text(instance));
+    CAIRN_TRY(acceptor->store_->write(batch, true));
+  }
+  CAIRN_TRY(acceptor->load_registers());
+  return acceptor;
+}
+
+Status Acceptor::load_registers() {
+  auto cursor = store_->cursor();
+  for (cursor->seek("r"); cursor->valid() && cursor->key().starts_with('r'); cursor->next()) {
+    auto message = wire::decode<wire::KeeperState>(as_bytes(cursor->value()));
+    if (!message) return fail(std::move(message.error()), "keeper state");
+    auto founding = parse_founding(as_bytes(message->founding()));
+    if (!founding) return fail(std::move(founding.error()), "keeper state");
+    ++registers_[founding->owner];
+  }
+  return cursor->status();
+}
+
+Result<Founding> Acceptor::check_request(ByteView founding_bytes, const MemberId& from) const {
+  if (broken_) return fail(Code::io, "this keeper's disk failed");
+  auto founding = parse_founding(founding_bytes);
+  if (!founding) return founding;
+  if (founding->pool != pool_) return fail(Code::denied, "a register of another pool");
+  if (founding->owner != from) return fail(Code::denied, "only the owner's devices may use a register");
+  return founding;
+}
+
+Result<std::optional<Acceptor::State>> Acceptor::load(const Founding& founding) {
+  auto raw = store_->get(state_key(founding.id));
+  if (!raw) return fail(std::move(raw.error()));
+  if (!*raw) return std::optional<State>();
+  auto message = wire::decode<wire::KeeperState>(as_bytes(**raw));
+  if (!message) return fail(std::move(message.error()), "keeper state");
+  auto config = parse_config(message->config());
+  auto promised = parse_ballot(message->promised());
+  auto accepted = parse_ballot(message->accepted());
+  if (!config || !promised || !accepted) return fail(Code::corrupt, "keeper state");
+  State state{.config = std::move(*config), .promised = *promised, .accepted = *accepted};
+  if (message->has_value()) {
+    auto value = parse_checked_value(founding, message->value());
+    if (!value) return fail(std::move(value.error()), "keeper state");
+    state.value = std::move(*value);
+  }
+  if (state.config.epoch > 0) {
+    auto origin = store_->get(origin_key(founding.id));
+    if (!origin) return fail(std::move(origin.error()));
+    if (!*origin) return fail(Code::corrupt, "a keeper's state without its origin");
+    CAIRN_TRY(wire::decode_into(state.origin, as_bytes(**origin)));
+  }
+  return std::optional<State>(std::move(state));
+}
+
+Result<Acceptor::Entry> Acceptor::enter(const Founding& founding, const RegisterConfig& config,
+                                        const wire::RegisterOrigin* origin) {
+  auto loaded = load(founding);
+  if (!loaded) return fail(std::move(loaded.error()));
+  if (*loaded && (*loaded)->config.epoch >= config.epoch) {
+    Entry entry{.state = std::move(**loaded)};
+    if (entry.state.config.epoch > config.epoch) {
+      entry.verdict = wire::MOVED;
+    } else if (entry.state.config != config) {
+      entry.verdict = wire::NOT_KEEPER;
+    }
+    return entry;
+  }
+  // Nothing here yet, or only an earlier configuration.
+  if (!place_of(config, node_, instance_)) return Entry{.verdict = wire::NOT_KEEPER};
+  Entry entry{.state = {.config = config, .new_register = !*loaded, .new_config = true}};
+  if (config.epoch == 0) {
+    if (founding.kind == wire::RegisterFounding::HEAD && config != founding.first) {
+      return fail(Code::denied, "the founding names other keepers");
+    }
+    return entry;
+  }
+  if (faults_.skip_origin) return entry;
+  if (origin == nullptr) return Entry{.verdict = wire::NEEDS_ORIGIN};
+  auto value = check_origin(founding, *origin, config);
+  if (!value) return fail(std::move(value.error()), "origin");
+  entry.state.value = std::move(*value);
+  entry.state.origin = *origin;
+  return entry;
+}
+
+Status Acceptor::save(const Founding& founding, const State& state, bool sync) {
+  if (state.new_register) {
+    const std::lock_guard lock(mutex_);
+    uint32_t& count = registers_[founding.owner];
+    if (count >= kMaxRegistersPerMember) return fail(Code::no_space, "this keeper keeps too many registers of yours");
+    ++count;
+  }
+  wire::KeeperState message;
+  message.set_founding(founding.bytes.data(), founding.bytes.size());
+  put_config(state.config, message.mutable_config());
+  put_ballot(state.promised, message.mutable_promised());
+  put_ballot(state.accepted, message.mutable_accepted());
+  if (state.value) *message.mutable_value() = state.value->encoded;
+  env::WriteBatch batch;
+  batch.put(state_key(founding.id), wire::encode_text(message));
+  if (state.new_config && state.config.epoch > 0) {
+    batch.put(origin_key(founding.id), wire::encode_text(state.origin));
+  }
+  auto status = store_->write(batch, sync);
+  if (!status) broken_ = true;
+  return status;
+}
+
+Result<wire::RegisterPrepareResponse> Acceptor::prepare(const wire::RegisterPrepareRequest& request,
+                                                        const MemberId& from) {
+  auto founding = check_request(as_bytes(request.founding()), from);
+  if (!founding) return fail(std::move(founding.error()));
+  auto config = parse_config(request.config());
+  if (!config) return fail(std::move(config.error()));
+  auto ballot = parse_ballot(request.ballot());
+  if (!ballot) return fail(std::move(ballot.error()));
+  if (ballot->counter == 0) return fail(Code::corrupt, "a proposal without a ballot");
+  auto entry = enter(*founding, *config, request.has_origin() ? &request.origin() : nullptr);
+  if (!entry) return fail(std::move(entry.error()));
+  wire::RegisterPrepareResponse response;
+  response.set_verdict(entry->verdict);
+  State& state = entry->state;
+  if (entry->verdict == wire::MOVED) {
+    put_config(state.config, response.mutable_config());
+    *response.mutable_origin() = state.origin;
+  }
+  if (entry->verdict != wire::AGREED) return response;
+  if (*ballot <= state.promised) {
+    response.set_verdict(wire::OUTBID);
+    put_ballot(state.promised, response.mutable_highest());
+    return response;
+  }
+  state.promised = *ballot;
+  CAIRN_TRY(save(*founding, state, !faults_.forget_promises));
+  put_ballot(state.promised, response.mutable_highest());
+  put_ballot(state.accepted, response.mutable_accepted());
+  if (state.value) *response.mutable_value() = state.value->encoded;
+  return response;
+}
+
+Result<wire::RegisterAcceptResponse> Acceptor::accept(const wire::RegisterAcceptRequest& request,
+                                                      const MemberId& from) {
+  auto founding = check_request(as_bytes(request.founding()), from);
+  if (!founding) return fail(std::move(founding.error()));
+  auto config = parse_config(request.config());
+  if (!config) return fail(std::move(config.error()));
+  auto ballot = parse_ballot(request.ballot());
+  if (!ballot) return fail(std::move(ballot.error()));
+  if (ballot->counter == 0) return fail(Code::corrupt, "a proposal without a ballot");
+  auto value = parse_value(*founding, request.value());
+  if (!value) return fail(std::move(value.error()));
+  if (value->config != *config && !value->begins(*config)) {
+    return fail(Code::corrupt, "a value of another configuration");
+  }
+  auto entry = enter(*founding, *config, request.has_origin() ? &request.origin() : nullptr);
+  if (!entry) return fail(std::move(entry.error()));
+  wire::RegisterAcceptResponse response;
+  response.set_verdict(entry->verdict);
+  State& state = entry->state;
+  if (entry->verdict == wire::MOVED) {
+    put_config(state.config, response.mutable_config());
+    *response.mutable_origin() = state.origin;
+  }
+  if (entry->verdict != wire::AGREED) return response;
+  if (*ballot < state.promised && !faults_.accept_lower_ballots) {
+    response.set_verdict(wire::OUTBID);
+    put_ballot(state.promised, response.mutable_highest());
+    return response;
+  }
+  // A lower sequence number is no reason to refuse: what stands here may never have been chosen. Neither is a value
+  // whose signer was revoked since: an admitted device of the owner hands it on, or the register would stand still.
+  state.promised = *ballot;
+  state.accepted = *ballot;
+  state.value = std::move(*value);
+  CAIRN_TRY(save(*founding, state, true));
+  put_ballot(state.promised, response.mutable_highest());
+  // Receipts are evidence for the next configuration only.
+  if (state.value->sealed && state.value->config == *config)
+    *response.mutable_receipt() =
+        make_receipt(founding->id, *ballot, state.value->body_hash, config->epoch, node_, device_);
+  return response;
+}
+
+Result<wire::RegisterPeekResponse> Acceptor::peek(const wire::RegisterPeekRequest& request, const MemberId& from) {
+  if (broken_) return fail(Code::io, "this keeper's disk failed");
+  auto id = RegisterId::from(request.register_());
+  if (!id) return fail(std::move(id.error()));
+  wire::RegisterPeekResponse response;
+  response.set_instance(to_string(ByteView(instance_)));
+  auto raw = store_->get(state_key(*id));
+  if (!raw) return fail(std::move(raw.error()));
+  if (!*raw) return response;
+  auto message = wire::decode<wire::KeeperState>(as_bytes(**raw));
+  if (!message) return fail(std::move(message.error()), "keeper state");
+  auto founding = check_request(as_bytes(message->founding()), from);
+  if (!founding) return fail(std::move(founding.error()));
+  auto state = load(*founding);
+  if (!state) return fail(std::move(state.error()));
+  response.set_known(true);
+  put_config((*state)->config, response.mutable_config());
+  response.set_founding(message->founding());
+  if ((*state)->config.epoch > 0) {
+    *response.mutable_origin() = (*state)->origin;
+  } else if (founding->kind == wire::RegisterFounding::ACCOUNT && (*state)->value) {
+    *response.mutable_value() = (*state)->value->encoded;
+  }
+  return response;
+}
+
+}  // namespace cairn::volume

@@ -1,0 +1,72 @@
+#pragma once
+// The acceptor: what one keeper promises, accepts and remembers, in a MetaStore.
+//
+// Keys: "instance" -> KeeperInstance; "r" + RegisterId -> wire.KeeperState; "o" + RegisterId -> wire.RegisterOrigin of
+// the configuration that the state is in (epoch > 0).
+
+#include <atomic>
+#include <map>
+#include <mutex>
+
+#include "env/meta_store.h"
+#include "env/random.h"
+#include "volume/register_format.h"
+
+namespace cairn::volume {
+
+// Deliberate breaches of the protocol, for the tests that must catch them. Production leaves all of them false.
+struct AcceptorFaults {
+  bool forget_promises = false;       // promises are not synced
+  bool accept_lower_ballots = false;  // promises do not bind
+  bool skip_origin = false;           // a new configuration begins empty
+};
+
+// Calls block (they sync): make them from Workers, at most one at a time for one register. Thread-safe otherwise.
+class Acceptor {
+ public:
+  static Result<std::unique_ptr<Acceptor>> open(std::unique_ptr<env::MetaStore> store, const peer::Identity& identity,
+                                                env::SecureRandom& random, AcceptorFaults faults = {});
+
+  const KeeperInstance& instance() const { return instance_; }
+
+  // `from`: the member whose device asks. What the keeper says no to is a verdict; an Error is a message that is not of
+  // the right form (corrupt), not by the owner (denied), too many registers (no_space), or a failed disk (io).
+  Result<wire::RegisterPrepareResponse> prepare(const wire::RegisterPrepareRequest& request, const MemberId& from);
+  Result<wire::RegisterAcceptResponse> accept(const wire::RegisterAcceptRequest& request, const MemberId& from);
+  Result<wire::RegisterPeekResponse> peek(const wire::RegisterPeekRequest& request, const MemberId& from);
+
+ private:
+  struct State {
+    RegisterConfig config;
+    Ballot promised, accepted;
+    std::optional<Value> value;
+    wire::RegisterOrigin origin;
+    bool new_register = false;
+    bool new_config = false;
+  };
+  // The state in which a request for `config` is to be answered, or the verdict that ends it.
+  struct Entry {
+    wire::RegisterVerdict verdict = wire::AGREED;
+    State state;  // AGREED: of `config`; MOVED: of the later one
+  };
+
+  Acceptor(std::unique_ptr<env::MetaStore> store, const peer::Identity& identity, AcceptorFaults faults);
+  Status load_registers();
+  Result<Founding> check_request(ByteView founding, const MemberId& from) const;
+  Result<std::optional<State>> load(const Founding& founding);
+  Result<Entry> enter(const Founding& founding, const RegisterConfig& config, const wire::RegisterOrigin* origin);
+  Status save(const Founding& founding, const State& state, bool sync);
+
+  std::unique_ptr<env::MetaStore> store_;
+  NodeId node_;
+  PoolId pool_;
+  crypto::PrivateKey device_;
+  AcceptorFaults faults_;
+  KeeperInstance instance_{};
+  // After a failed sync nobody knows what is on the disk: no more answers until it is opened again.
+  std::atomic<bool> broken_ = false;
+  std::mutex mutex_;
+  std::map<MemberId, uint32_t> registers_;  // kept here, by owner; under mutex_
+};
+
+}  // namespace cairn::volume

@@ -1,0 +1,129 @@
+#include "volume/node_cache.h"
+
+#include "content/chunk.h"
+
+namespace cairn::volume {
+
+// Marks nodes as being loaded, and wakes those that wait for them whatever becomes of the load.
+class NodeCache::Claim {
+ public:
+  Claim(NodeCache& cache, const std::vector<NodeRef>& run) : cache_(cache) {
+    for (const NodeRef& ref : run) {
+      if (cache_.loading_.insert(ref.chunk).second) chunks_.push_back(ref.chunk);
+    }
+  }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim() {
+    for (const ChunkId& chunk : chunks_) cache_.loading_.erase(chunk);
+    cache_.loaded_.notify_all();
+  }
+
+ private:
+  NodeCache& cache_;
+  std::vector<ChunkId> chunks_;
+};
+
+NodeCache::NodeCache(env::Executor& executor, PackIo& packs, const content::VolumeKeys& keys, size_t max_bytes)
+    : packs_(packs), keys_(keys), max_bytes_(max_bytes), loaded_(executor) {}
+
+NodePtr NodeCache::find(const ChunkId& chunk) {
+  const auto slot = slots_.find(chunk);
+  if (slot == slots_.end()) return nullptr;
+  recent_.splice(recent_.begin(), recent_, slot->second.position);
+  return slot->second.node;
+}
+
+void NodeCache::insert(NodePtr node) {
+  const ChunkId chunk = node->ref().chunk;
+  if (slots_.contains(chunk)) return;
+  recent_.push_front(chunk);
+  bytes_ += node->memory();
+  slots_.emplace(chunk, Slot{std::move(node), recent_.begin()});
+  while (bytes_ > max_bytes_ && recent_.size() > 1) {
+    const auto oldest = slots_.find(recent_.back());
+    bytes_ -= oldest->second.node->memory();
+    slots_.erase(oldest);
+    recent_.pop_back();
+  }
+}
+
+Result<NodePtr> NodeCache::open(const NodeRef& ref, ByteView sealed) const {
+  auto plain = content::open_chunk(keys_, ref.chunk, content::ChunkType::tree_node, sealed);
+  if (!plain) return fail(plain.error());
+  return Node::parse(std::move(*plain), keys_, ref);
+}
+
+env::Task<Result<NodePtr>> NodeCache::load(NodeRef ref) {
+  for (;;) {
+    if (NodePtr node = find(ref.chunk)) co_return node;
+    if (!loading_.contains(ref.chunk)) break;
+    co_await loaded_.wait();
+  }
+  std::vector<NodeRef> run;
+  run.push_back(std::move(ref));
+  auto node = co_await fetch(std::move(run));
+  co_return node;
+}
+
+env::Task<Result<NodePtr>> NodeCache::load_child(NodePtr parent, size_t index, size_t last) {
+  const ChunkId wanted = parent->child_chunk(index);
+  for (;;) {
+    if (NodePtr node = find(wanted)) co_return node;
+    if (!loading_.contains(wanted)) break;
+    co_await loaded_.wait();
+  }
+  if (walk_parent_ == parent->ref().chunk && walk_next_ == index) last = parent->count();
+  last = std::min({last, parent->count(), index + kNodeReadAhead});
+  std::vector<NodeRef> run;
+  run.push_back(parent->child(index));
+  uint64_t length = run.front().length;
+  size_t next = index + 1;
+  for (; next < last; ++next) {
+    const ChunkId chunk = parent->child_chunk(next);
+    if (slots_.contains(chunk) || loading_.contains(chunk)) break;
+    NodeRef ref = parent->child(next);
+    const NodeRef& before = run.back();
+    if (ref.pack.id != before.pack.id || ref.offset != before.offset + before.length) break;
+    if (length + ref.length > kReadRun) break;
+    length += ref.length;
+    run.push_back(std::move(ref));
+  }
+  walk_parent_ = parent->ref().chunk;
+  walk_next_ = next;
+  auto node = co_await fetch(std::move(run));
+  co_return node;
+}
+
+env::Task<Result<NodePtr>> NodeCache::fetch(std::vector<NodeRef> run) {
+  const Claim claim(*this, run);
+  ++counters_.requests;
+  uint32_t length = 0;
+  for (const NodeRef& ref : run) length += ref.length;
+  // Checked here, so that a holder that gives wrong bytes is passed over: a few nodes, some 10 us each.
+  std::vector<NodePtr> nodes;
+  const auto check = [&](ByteView sealed) {
+    nodes.clear();
+    size_t at = 0;
+    for (const NodeRef& ref : run) {
+      if (sealed.size() - at < ref.length) return false;
+      auto node = open(ref, sealed.subspan(at, ref.length));
+      if (!node) return false;
+      nodes.push_back(std::move(*node));
+      at += ref.length;
+    }
+    return at == sealed.size();
+  };
+  const NodeRef& first = run.front();
+  auto sealed = co_await packs_.read(first.pack, first.offset, length, check);
+  if (!sealed) co_return fail(std::move(sealed.error()), "tree node");
+  if (nodes.size() != run.size() && !check(sealed->view())) {
+    co_return fail(Code::corrupt, "tree node " + first.chunk.short_hex() + " in pack " + first.pack.id.short_hex());
+  }
+  counters_.loads += nodes.size();
+  // The wanted one last, so that it is the last to be dropped.
+  for (size_t i = nodes.size(); i-- > 0;) insert(nodes[i]);
+  co_return nodes.front();
+}
+
+}  // namespace cairn::volume

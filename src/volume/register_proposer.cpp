@@ -1,0 +1,426 @@
+#include "volume/register_proposer.h"
+
+#include <algorithm>
+
+#include "volume/register_limits.h"
+
+namespace cairn::volume {
+
+namespace {
+
+// Wakes whoever waits on a signal once the time has come.
+class Alarm {
+ public:
+  Alarm(env::Clock& clock, env::Signal& signal) : clock_(clock), signal_(signal) {}
+  Alarm(const Alarm&) = delete;
+  Alarm& operator=(const Alarm&) = delete;
+  ~Alarm() { clock_.cancel(timer_); }
+  // Keeps the earliest of the times asked for.
+  void at(Time when) {
+    if (timer_ != 0 && when >= when_) return;
+    clock_.cancel(timer_);
+    when_ = when;
+    timer_ = clock_.schedule(when, [this] {
+      timer_ = 0;
+      rung_ = true;
+      signal_.notify_all();
+    });
+  }
+  bool rung() const { return rung_; }
+
+ private:
+  env::Clock& clock_;
+  env::Signal& signal_;
+  env::TimerId timer_ = 0;
+  Time when_{};
+  bool rung_ = false;
+};
+
+}  // namespace
+
+struct Proposer::Answers {
+  Answers(env::Executor& executor, RegisterConfig asked, const Ballot& under)
+      : config(std::move(asked)),
+        ballot(under),
+        verdicts(config.keepers.size()),
+        values(config.keepers.size()),
+        accepted(config.keepers.size()),
+        receipts(config.keepers.size()),
+        changed(executor) {}
+
+  size_t count(wire::RegisterVerdict verdict) const {
+    return static_cast<size_t>(std::ranges::count(verdicts, std::optional(verdict)));
+  }
+  size_t open() const {
+    return static_cast<size_t>(std::ranges::count_if(verdicts, [](const auto& verdict) { return !verdict; }));
+  }
+  void settle(size_t index, wire::RegisterVerdict verdict) {
+    verdicts[index] = verdict;
+    changed.notify_all();
+  }
+
+  const RegisterConfig config;
+  const Ballot ballot;
+  wire::Signed proposal;  // accept: what is proposed
+  Hash proposal_hash;
+  bool seals = false;                                          // the proposal seals `config`
+  std::vector<std::optional<wire::RegisterVerdict>> verdicts;  // by keeper; VERDICT_UNKNOWN: no answer to be had
+  std::vector<std::optional<Value>> values;                    // prepare
+  std::vector<Ballot> accepted;                                // prepare
+  std::vector<wire::Signed> receipts;                          // accept
+  Ballot highest;
+  // The newest proven configuration that an answer named.
+  std::optional<std::pair<RegisterConfig, wire::RegisterOrigin>> moved;
+  env::Signal changed;
+};
+
+struct Proposer::Discovery {
+  explicit Discovery(env::Executor& executor) : changed(executor) {}
+  std::vector<std::pair<NodeId, bool>> nodes;  // and whether it lends: others keep nothing, or no longer should
+  size_t open = 0, answered = 0;
+  bool adopted = false;
+  env::Signal changed;
+};
+
+Proposer::Proposer(env::World world, RegisterTransport& transport, Founding founding, RegisterConfig first,
+                   ProposerFaults faults)
+    : world_(world),
+      transport_(transport),
+      founding_(std::move(founding)),
+      first_(std::move(first)),
+      faults_(faults),
+      prng_(world.random.u64()),
+      session_(world.random.u64()),
+      behind_(world.executor) {
+  if (founding_.kind == wire::RegisterFounding::HEAD) first_ = founding_.first;
+  // A hint only, so that the first ballot of a new process is not outbid by those of the last one.
+  counter_ = static_cast<uint64_t>(std::max<WallTime>(world_.clock.wall_now(), 0) / 1'000'000);
+}
+
+Ballot Proposer::next_ballot() {
+  return Ballot{++counter_, transport_.identity().node, session_};
+}
+
+void Proposer::learn(const Ballot& ballot) {
+  counter_ = std::max(counter_, ballot.counter);
+}
+
+env::Task<void> Proposer::back_off(int round) {
+  const Duration limit = std::min(kLastPause, kFirstPause * (1 << std::min(round, 10)));
+  co_await env::sleep_for(world_.clock,
+                          Duration(static_cast<int64_t>(prng_.below(static_cast<uint64_t>(limit.count())))));
+}
+
+bool Proposer::adopt(const RegisterConfig& config, const wire::RegisterOrigin* origin, const wire::Signed* value) {
+  if (known_ && config.epoch <= config_.epoch) return false;
+  if (config.epoch == 0) {
+    // An account's first configuration is its owner's choice: a value of the owner's must say so.
+    if (founding_.kind == wire::RegisterFounding::HEAD) {
+      if (config != founding_.first) return false;
+    } else if (config != first_) {
+      if (value == nullptr) return false;
+      auto parsed = parse_value(founding_, *value);
+      if (!parsed || parsed->config != config) return false;
+    }
+  } else {
+    if (origin == nullptr) return false;
+    auto parsed = check_origin(founding_, *origin, config);
+    if (!parsed) return false;
+    origin_ = *origin;
+  }
+  config_ = config;
+  known_ = true;
+  return true;
+}
+
+env::Task<void> Proposer::peek_one(Proposer& self, std::shared_ptr<Discovery> found, size_t index) {
+  wire::RegisterPeekRequest request;
+  request.set_register_(self.founding_.id.raw());
+  const auto& [node, lends] = found->nodes[index];
+  auto raw = co_await self.transport_.call(node, wire::Method::register_peek, wire::encode(request), kPeekTimeout);
+  --found->open;
+  if (raw) {
+    auto response = wire::decode<wire::RegisterPeekResponse>(ByteView(*raw));
+    if (response) {
+      if (lends) ++found->answered;
+      auto config = parse_config(response->config());
+      if (response->known() && config &&
+          self.adopt(*config, response->has_origin() ? &response->origin() : nullptr,
+                     response->has_value() ? &response->value() : nullptr)) {
+        found->adopted = true;
+      }
+    }
+  }
+  found->changed.notify_all();
+}
+
+env::Task<Result<bool>> Proposer::discover(Time deadline) {
+  std::vector<KeeperCandidate> nodes = transport_.nodes();
+  std::erase_if(nodes, [](const KeeperCandidate& node) { return node.gone; });
+  sort_by_rendezvous(founding_.order_key, nodes);
+  // Those that keep registers now come before those that once did.
+  std::vector<KeeperCandidate> late;
+  for (const KeeperCandidate& node : nodes) {
+    if (!node.usable || !node.lends) late.push_back(node);
+  }
+  std::erase_if(nodes, [](const KeeperCandidate& node) { return !node.usable || !node.lends; });
+  nodes.insert(nodes.end(), late.begin(), late.end());
+  peeks_asked_ = peeks_answered_ = 0;
+  for (size_t first = 0; first < nodes.size() && world_.clock.now() < deadline; first += kPeekBatch) {
+    auto found = std::make_shared<Discovery>(world_.executor);
+    for (size_t i = first; i < std::min(first + kPeekBatch, nodes.size()); ++i) {
+      found->nodes.emplace_back(nodes[i].node, nodes[i].lends);
+      if (nodes[i].lends) ++peeks_asked_;
+    }
+    found->open = found->nodes.size();
+    env::TaskGroup group(world_.executor);
+    for (size_t i = 0; i < found->nodes.size(); ++i) group.spawn(peek_one(*this, found, i));
+    Alarm alarm(world_.clock, found->changed);
+    alarm.at(std::min(deadline, world_.clock.now() + kPeekTimeout));
+    while (found->open > 0 && !alarm.rung()) co_await found->changed.wait();
+    peeks_answered_ += found->answered;
+    if (found->adopted) co_return true;
+  }
+  co_return false;
+}
+
+Result<Value> Proposer::check_value(const wire::Signed& message) {
+  // All keepers answer with the same bytes, and again in the next round.
+  if (checked_ && same_bytes(checked_->encoded, message)) return *checked_;
+  auto value = parse_value(founding_, message);
+  if (value) checked_ = *value;
+  return value;
+}
+
+env::Task<void> Proposer::ask_prepare(Proposer& self, std::shared_ptr<Answers> answers, size_t index) {
+  wire::RegisterPrepareRequest request;
+  request.set_founding(self.founding_.bytes.data(), self.founding_.bytes.size());
+  put_ballot(answers->ballot, request.mutable_ballot());
+  put_config(answers->config, request.mutable_config());
+  for (int tries = 0; tries < 2; ++tries) {
+    auto raw = co_await self.transport_.call(answers->config.keepers[index], wire::Method::register_prepare,
+                                             wire::encode(request), kKeeperTimeout);
+    if (!raw) break;
+    auto response = wire::decode<wire::RegisterPrepareResponse>(ByteView(*raw));
+    if (!response) break;
+    if (response->verdict() == wire::NEEDS_ORIGIN && self.config_ == answers->config && !request.has_origin()) {
+      *request.mutable_origin() = self.origin_;
+      continue;
+    }
+    if (response->verdict() == wire::OUTBID) {
+      if (auto highest = parse_ballot(response->highest())) answers->highest = std::max(answers->highest, *highest);
+    }
+    if (response->verdict() == wire::MOVED) {
+      auto config = parse_config(response->config());
+      if (!config) break;
+      if (!answers->moved || answers->moved->first.epoch < config->epoch) {
+        answers->moved.emplace(std::move(*config), response->origin());
+      }
+    }
+    if (response->verdict() == wire::AGREED) {
+      auto accepted = parse_ballot(response->accepted());
+      if (!accepted) break;
+      if (response->has_value()) {
+        auto value = self.check_value(response->value());
+        if (!value || (value->config != answers->config && !value->begins(answers->config))) break;
+        answers->values[index] = std::move(*value);
+      }
+      answers->accepted[index] = *accepted;
+    }
+    answers->settle(index, response->verdict());
+    co_return;
+  }
+  answers->settle(index, wire::VERDICT_UNKNOWN);
+}
+
+env::Task<void> Proposer::ask_accept(Proposer& self, std::shared_ptr<Answers> answers, size_t index) {
+  wire::RegisterAcceptRequest request;
+  request.set_founding(self.founding_.bytes.data(), self.founding_.bytes.size());
+  put_ballot(answers->ballot, request.mutable_ballot());
+  put_config(answers->config, request.mutable_config());
+  *request.mutable_value() = answers->proposal;
+  for (int tries = 0; tries < 2; ++tries) {
+    const NodeId keeper = answers->config.keepers[index];
+    auto raw =
+        co_await self.transport_.call(keeper, wire::Method::register_accept, wire::encode(request), kKeeperTimeout);
+    if (!raw) break;
+    auto response = wire::decode<wire::RegisterAcceptResponse>(ByteView(*raw));
+    if (!response) break;
+    if (response->verdict() == wire::NEEDS_ORIGIN && self.config_ == answers->config && !request.has_origin()) {
+      *request.mutable_origin() = self.origin_;
+      continue;
+    }
+    if (response->verdict() == wire::OUTBID) {
+      if (auto highest = parse_ballot(response->highest())) answers->highest = std::max(answers->highest, *highest);
+    }
+    if (response->verdict() == wire::MOVED) {
+      auto config = parse_config(response->config());
+      if (!config) break;
+      if (!answers->moved || answers->moved->first.epoch < config->epoch) {
+        answers->moved.emplace(std::move(*config), response->origin());
+      }
+    }
+    if (response->verdict() == wire::AGREED) {
+      if (answers->seals && !check_receipt(response->receipt(), self.founding_.id, answers->ballot,
+                                           answers->proposal_hash, answers->config.epoch, keeper)) {
+        break;
+      }
+      answers->receipts[index] = response->receipt();
+    }
+    answers->settle(index, response->verdict());
+    co_return;
+  }
+  answers->settle(index, wire::VERDICT_UNKNOWN);
+}
+
+env::Task<void> Proposer::gather(std::shared_ptr<Answers> answers, Time deadline) {
+  Alarm alarm(world_.clock, answers->changed);
+  alarm.at(std::min(deadline, world_.clock.now() + kKeeperTimeout));
+  const size_t needed = majority(answers->config);
+  for (;;) {
+    const size_t agreed = answers->count(wire::AGREED);
+    if (agreed >= needed || agreed + answers->open() < needed || alarm.rung()) co_return;
+    // It has to come again anyway: not worth waiting long for the others.
+    if (answers->highest.counter != 0 || answers->moved) alarm.at(world_.clock.now() + kOutbidGrace);
+    co_await answers->changed.wait();
+  }
+}
+
+bool Proposer::follow(const Answers& answers) {
+  learn(answers.highest);
+  return answers.moved && adopt(answers.moved->first, &answers.moved->second, nullptr);
+}
+
+env::Task<Result<std::optional<View>>> Proposer::prepare_round(Time deadline, bool& lonely) {
+  while (behind_.size() >= kMaxBehind) co_await behind_.join();
+  auto answers = std::make_shared<Answers>(world_.executor, config_, next_ballot());
+  for (size_t i = 0; i < config_.keepers.size(); ++i) behind_.spawn(ask_prepare(*this, answers, i));
+  co_await gather(answers, deadline);
+  // A view of a configuration that turns out to be over is worth nothing, majority or not.
+  const bool moved = follow(*answers);
+  if (moved || answers->count(wire::AGREED) < majority(answers->config)) {
+    lonely = !moved && answers->highest.counter == 0;
+    co_return std::optional<View>();
+  }
+  View view{.config = config_, .ballot = answers->ballot};
+  Ballot newest;
+  for (size_t i = 0; i < answers->values.size(); ++i) {
+    if (answers->verdicts[i] != wire::AGREED) continue;
+    view.answered.push_back(answers->config.keepers[i]);
+    if (!answers->values[i]) continue;
+    if (!view.value || answers->accepted[i] > newest) {
+      view.value = answers->values[i];
+      newest = answers->accepted[i];
+    }
+  }
+  size_t alike = 0;
+  for (size_t i = 0; i < answers->values.size(); ++i) {
+    if (answers->verdicts[i] == wire::AGREED && answers->values[i] && answers->accepted[i] == newest) ++alike;
+  }
+  // The value that began the configuration was chosen in the one before it.
+  view.chosen = !view.value || newest.counter == 0 || alike >= majority(answers->config);
+  co_return std::optional<View>(std::move(view));
+}
+
+env::Task<Result<View>> Proposer::prepare(Time deadline) {
+  if (transport_.identity().member.id() != founding_.owner) {
+    co_return fail(Code::denied, "only the owner's devices may use a register");
+  }
+  int lonely_rounds = 0;
+  for (int round = 0; round < kMaxRounds && world_.clock.now() < deadline; ++round) {
+    if (!known_) {
+      if (founding_.kind == wire::RegisterFounding::HEAD) {
+        adopt(founding_.first, nullptr, nullptr);
+      } else {
+        auto found = co_await discover(deadline);
+        if (!found) co_return fail(std::move(found.error()));
+        if (!*found && !first_.keepers.empty()) {
+          adopt(first_, nullptr, nullptr);
+        } else if (!*found) {
+          if (peeks_answered_ == peeks_asked_ && peeks_asked_ > 0) {
+            co_return fail(Code::not_found, "none of the pool's nodes keeps this account");
+          }
+          co_return fail(Code::too_few_peers, "no keeper of this account among the nodes that answered");
+        }
+      }
+    }
+    bool lonely = false;
+    const RegisterConfig asked = config_;
+    auto view = co_await prepare_round(deadline, lonely);
+    if (!view) co_return fail(std::move(view.error()));
+    if (*view && (*view)->value && (*view)->value->sealed && (*view)->value->config == asked) {
+      // Somebody began to move the register: finish that, whether it was chosen or not.
+      const Value seal = *(*view)->value;
+      auto done = co_await propose(**view, seal, deadline);
+      if (!done) co_return fail(std::move(done.error()));
+      if (!*done) co_await back_off(round);
+      continue;
+    }
+    if (*view) co_return std::move(**view);
+    if (lonely) {
+      auto newer = co_await discover(deadline);
+      if (!newer) co_return fail(std::move(newer.error()));
+      if (*newer) continue;
+      if (++lonely_rounds >= kLonelyRounds) break;
+    }
+    if (config_ == asked) co_await back_off(round);
+  }
+  co_return fail(Code::too_few_peers, "the register's keepers could not be brought to agree");
+}
+
+env::Task<Result<bool>> Proposer::propose(View view, Value value, Time deadline) {
+  CAIRN_ASSERT(view.config == config_);
+  while (behind_.size() >= kMaxBehind) co_await behind_.join();
+  auto answers = std::make_shared<Answers>(world_.executor, config_, view.ballot);
+  answers->proposal = value.encoded;
+  answers->proposal_hash = value.body_hash;
+  answers->seals = value.sealed && value.config == config_;
+  for (size_t i = 0; i < config_.keepers.size(); ++i) behind_.spawn(ask_accept(*this, answers, i));
+  co_await gather(answers, deadline);
+  follow(*answers);
+  if (answers->count(wire::AGREED) < majority(answers->config)) co_return false;
+  if (answers->seals) {
+    wire::RegisterOrigin origin;
+    *origin.mutable_value() = value.encoded;
+    for (size_t i = 0; i < answers->receipts.size(); ++i) {
+      if (answers->verdicts[i] == wire::AGREED) *origin.add_receipts() = answers->receipts[i];
+    }
+    adopt(value.next, &origin, nullptr);
+  }
+  co_return true;
+}
+
+env::Task<Result<bool>> Proposer::move_to(View view, RegisterConfig next, Time deadline) {
+  next.epoch = config_.epoch + 1;
+  Value seal{.config = config_, .sealed = true, .next = std::move(next)};
+  if (view.value) {
+    seal.sequence = view.value->sequence;
+    if (seal.sequence > 0) seal.previous = view.value->hash();
+    seal.content = view.value->content;
+    seal.written = view.value->written;
+    seal.recent = view.value->recent;
+    seal.writer = view.value->writer;
+  }
+  sign_value(founding_, transport_.identity(), seal);
+  auto chosen = co_await propose(std::move(view), std::move(seal), deadline);
+  co_return chosen;
+}
+
+Value Proposer::make_value(const std::optional<Value>& previous, Bytes content) const {
+  Value value{.sequence = 1,
+              .config = config_,
+              .content = std::move(content),
+              .written = world_.clock.wall_now(),
+              .writer = transport_.identity().node};
+  if (previous && previous->sequence > 0) {
+    value.sequence = previous->sequence + 1;
+    value.previous = previous->hash();
+    value.recent = previous->recent;
+    value.recent.push_back(value.previous);
+    if (value.recent.size() > kRecentValues) value.recent.erase(value.recent.begin());
+  }
+  sign_value(founding_, transport_.identity(), value);
+  return value;
+}
+
+}  // namespace cairn::volume
