@@ -68,7 +68,7 @@ struct RecoveryKit {
 };
 Result<RecoveryKit> recovery_kit(const std::string& home);
 
-// Lends one more directory; a running daemon takes it up at once. Code::exists, Code::bad_input.
+// Lends one more directory; a running daemon takes it up within seconds. Code::exists, Code::bad_input.
 Status add_store(const std::string& home, const StoreSpec& store);
 
 }  // namespace cairn

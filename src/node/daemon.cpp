@@ -1,0 +1,241 @@
+#include "node/daemon.h"
+
+#include "membership.pb.h"
+#include "node/addresses.h"
+#include "os/memory.h"
+
+namespace cairn::node {
+
+namespace {
+
+// How often figures, configuration and membership are looked at: what `store add` waits for at most.
+constexpr Duration kWatchPeriod = std::chrono::seconds(2);
+// A command of the same home looks at the lock for a moment: a daemon that starts just then tries again.
+constexpr int kLockTries = 20;
+constexpr Duration kLockPause = std::chrono::milliseconds(100);
+
+LogLevel level_of(const std::string& name) {
+  if (name == "debug") return LogLevel::debug;
+  if (name == "warning") return LogLevel::warning;
+  if (name == "error") return LogLevel::error;
+  return LogLevel::info;
+}
+
+}  // namespace
+
+Daemon::Daemon(Log& log, os::RealWorld& real, client::Home home, DaemonOptions options)
+    : log_(log), real_(real), world_(real.world()), home_(std::move(home)), options_(std::move(options)) {
+  tasks_.emplace(world_.executor);
+}
+
+env::Task<Result<env::Address>> Daemon::start() {
+  started_ = world_.clock.now();
+  auto kept = home_.identity();
+  if (!kept) co_return fail(std::move(kept.error()));
+  if (kept->pending) co_return fail(Code::not_found, "joining the pool was not completed: run `cairn join` with the same code again");
+  for (int i = 0; !lock_; ++i) {
+    auto lock = world_.disk.lock(home_.file("daemon.lock"));
+    if (lock) {
+      lock_ = std::move(*lock);
+    } else if (lock.error().code != Code::overloaded || i == kLockTries) {
+      co_return fail(lock.error().code, "another daemon runs on this home");
+    } else {
+      co_await env::sleep_for(world_.clock, kLockPause);
+    }
+  }
+  auto text = home_.config_text();
+  if (!text) co_return fail(std::move(text.error()));
+  config_text_ = std::move(*text);
+  auto config = client::parse_config(config_text_, home_.file("config.toml"));
+  if (!config) co_return fail(std::move(config.error()));
+  config_ = std::move(*config);
+  if (!options_.listen.empty()) {
+    auto listen = env::Address::parse(options_.listen);
+    if (!listen) co_return fail(std::move(listen.error()));
+    config_.listen = *listen;
+  }
+  auto membership = home_.membership();
+  if (!membership) co_return fail(std::move(membership.error()));
+  auto boot = home_.next_boot();
+  if (!boot) co_return fail(std::move(boot.error()));
+  boot_ = *boot;
+
+  real_.set_identity(kept->identity.device.seed());
+  peers_ = std::make_unique<peer::Peers>(world_, kept->identity, std::move(*membership), peer::PeersOptions{.serve = true});
+  peers_->on_change([this] { membership_changed_ = true; });
+  CAIRN_CO_TRY(world_.disk.make_dirs(home_.file("invites")));
+  invites_ = std::make_unique<peer::Invites>(world_, *peers_, home_.file("invites"));
+  auto burned = co_await invites_->open();
+  if (!burned) co_return fail(std::move(burned.error()), "invites");
+  auto keeper = volume::Keeper::open(world_, *peers_, home_.file("keeper"));
+  if (!keeper) co_return fail(std::move(keeper.error()), "keeper");
+  keeper_ = std::move(*keeper);
+  auto holder = co_await pool::Holder::open(world_, *peers_, home_.file("claims"), boot_);
+  if (!holder) co_return fail(std::move(holder.error()), "claims");
+  holder_ = std::move(*holder);
+  for (const StoreSpec& spec : config_.stores) lent_.push_back({.spec = spec, .trouble = "not open yet"});
+  co_await open_stores();
+
+  peers_->serve(wire::Method::admin_status, peer::Access::own_device, [this](peer::Request) -> env::Task<Result<peer::Reply>> {
+    return [](Daemon* self) -> env::Task<Result<peer::Reply>> { co_return peer::Reply{.body = wire::encode(self->status()), .payload = {}}; }(this);
+  });
+  auto address = peers_->listen(config_.listen);
+  if (!address) co_return fail(std::move(address.error()), "cannot serve at " + config_.listen.text());
+  address_ = *address;
+  const env::Address wanted{config_.listen.host, address_.port};
+  if (config_.listen.port == 0 || !options_.listen.empty()) {  // the port that was picked is kept from now on
+    config_text_ = client::with_listen(config_text_, wanted);
+    CAIRN_CO_TRY(home_.save_config_text(config_text_));
+    config_.listen = wanted;
+  }
+  // For the commands of this home: they are on this machine.
+  const bool any4 = wanted.host == "0.0.0.0";
+  const bool any6 = wanted.host == "::";
+  const env::Address local{any4 ? "127.0.0.1" : any6 ? "::1" : wanted.host, wanted.port};
+  CAIRN_CO_TRY(env::write_file(world_.disk, home_.file("address"), as_bytes(local.text())));
+  tell_own_record();
+  peers_->start({});
+  save_membership();
+  tasks_->spawn(watch(this));
+  co_return local;
+}
+
+env::Task<void> Daemon::open_stores() {
+  for (size_t i = 0; i < lent_.size(); ++i) {
+    if (lent_[i].trouble.empty()) continue;
+    const StoreSpec spec = lent_[i].spec;
+    // A store that was made once is never made anew over a disk that is not mounted.
+    const std::string mark = home_.file("stores/" + crypto::sha256(as_bytes(spec.path)).short_hex());
+    auto known = world_.disk.exists(mark);
+    auto opened = co_await store::ShardStore::open(world_, {.path = spec.path, .limit = spec.limit, .keep_free = spec.keep_free, .keep_free_share = spec.keep_free_share}, known && !*known);
+    if (!opened) {
+      const std::string trouble = "offline: " + to_string(opened.error());
+      if (lent_[i].trouble != trouble) log_.warning("store_not_open", "path={} error={}", spec.path, to_string(opened.error()));
+      lent_[i].trouble = trouble;
+      continue;
+    }
+    if (known && !*known) {
+      auto made = world_.disk.make_dirs(home_.file("stores"));
+      if (made) made = env::write_file(world_.disk, mark, as_bytes((*opened)->id().hex() + " " + spec.path + "\n"));
+      if (!made) log_.warning("store_not_noted", "path={} error={}", spec.path, to_string(made.error()));
+    }
+    lent_[i].trouble.clear();
+    log_.info("store_open", "path={} shards={}", spec.path, (*opened)->figures().shards);
+    holder_->add_store(std::move(*opened));
+  }
+}
+
+env::Task<void> Daemon::watch(Daemon* self) {
+  for (;;) {
+    co_await env::sleep_for(self->world_.clock, kWatchPeriod);
+    auto text = self->home_.config_text();
+    if (text && *text != self->config_text_) {
+      self->config_text_ = *text;
+      auto config = client::parse_config(*text, self->home_.file("config.toml"));
+      if (!config) self->log_.warning("configuration_refused", "error={}", to_string(config.error()));
+      if (config) {
+        for (const StoreSpec& spec : config->stores) {
+          const bool known = std::ranges::any_of(self->lent_, [&](const Lent& lent) { return lent.spec.path == spec.path; });
+          if (!known) self->lent_.push_back({.spec = spec, .trouble = "not open yet"});
+        }
+        self->config_.addresses = config->addresses;
+        self->config_.domain = config->domain;
+      }
+    }
+    co_await self->open_stores();
+    self->tell_own_record();
+    if (std::exchange(self->membership_changed_, false)) self->save_membership();
+  }
+}
+
+void Daemon::tell_own_record() {
+  const store::StoreFigures figures = holder_->figures();
+  peer::NodeInfo info;
+  info.name = config_.node_name;
+  info.addresses = !config_.addresses.empty() ? config_.addresses : advertised_addresses({config_.listen.host, address_.port});
+  info.limit = figures.limit;
+  info.used = figures.used;
+  info.free = figures.free;
+  info.domain = config_.domain;
+  info.boot_seq = boot_;
+  info.lends = std::ranges::any_of(lent_, [](const Lent& lent) { return lent.trouble.empty(); });
+  peers_->set_own_record(info);
+}
+
+void Daemon::save_membership() {
+  if (auto saved = home_.save_membership(peers_->membership()); !saved) log_.warning("pool_not_saved", "error={}", to_string(saved.error()));
+}
+
+wire::AdminStatusResponse Daemon::status() const {
+  wire::AdminStatusResponse response;
+  response.set_boot_seq(boot_);
+  response.set_uptime_ms(static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(world_.clock.now() - started_).count()));
+  for (const Lent& lent : lent_) {
+    if (lent.trouble.empty()) continue;
+    auto* store = response.add_stores();
+    store->set_path(lent.spec.path);
+    store->set_limit(lent.spec.limit);
+    store->set_state(lent.trouble);
+  }
+  for (const auto& open : holder_->stores()) {
+    const store::StoreFigures figures = open->figures();
+    auto* store = response.add_stores();
+    store->set_id(open->id().raw());
+    store->set_path(open->options().path);
+    store->set_limit(figures.limit);
+    store->set_used(figures.used);
+    store->set_free(figures.free);
+    store->set_shards(figures.shards);
+    store->set_corrupt(figures.corrupt);
+    store->set_state("ok");
+  }
+  for (const peer::NodeInfo& node : peers_->membership().nodes()) {
+    auto* seen = response.add_nodes();
+    seen->set_node(node.id.raw());
+    seen->set_state(static_cast<uint32_t>(peers_->state(node.id)));
+    const auto heard = peers_->last_heard(node.id);
+    seen->set_last_heard_ms(heard ? static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(*heard).count()) : 0);
+  }
+  return response;
+}
+
+env::Task<void> Daemon::stop() {
+  tasks_->cancel();
+  if (peers_) co_await peers_->stop();
+  if (holder_) co_await holder_->close();
+  if (keeper_) co_await keeper_->close();
+  if (peers_ && lock_) save_membership();
+  lock_.reset();
+}
+
+}  // namespace cairn::node
+
+namespace cairn {
+
+Status run_daemon(const DaemonOptions& options) {
+  os::tune_allocator();
+  auto log = make_stderr_log(node::level_of(options.log_level));
+  os::RealWorld real({.log = *log});
+  client::Home home(real.world().disk, options.home);
+  CAIRN_TRY(home.check());
+  node::Daemon daemon(*log, real, std::move(home), options);
+
+  auto started = real.block_on(daemon.start());
+  if (started) {
+    bool asked_to_end = false;
+    os::Signals signals(real.loop(), [&](int) {
+      asked_to_end = true;
+      real.loop().stop();
+    });
+    auto identity = client::Home(real.world().disk, options.home).identity();
+    log->info("serving", "address={}", started->text());
+    if (options.on_ready && identity) options.on_ready(identity->identity.node.hex(), started->text());
+    while (!asked_to_end) real.run();
+    log->info("stopping");
+  }
+  real.block_on(daemon.stop());
+  if (!started) return fail(std::move(started.error()));
+  return {};
+}
+
+}  // namespace cairn

@@ -36,7 +36,6 @@ class TransactionHost {
   virtual std::shared_ptr<ChunkReader> chunks() = 0;
   virtual HeadPtr current() const = 0;
   virtual env::Task<Result<Committed>> commit(CommitRequest request) = 0;
-  virtual void pack_written() = 0;  // for the counters
 };
 
 class TransactionImpl final : public Transaction {

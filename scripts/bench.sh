@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds the release version of the benchmark and runs it. Arguments go to cairn-bench; without any: `stages`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+if [ ! -f build/release/build.ninja ]; then cmake --preset release >/dev/null; fi
+cmake --build --preset release --target cairn-bench cairn cairnd >&2
+[ "$#" -gt 0 ] || set -- stages
+exec build/release/bin/cairn-bench "$@"

@@ -1,0 +1,55 @@
+#pragma once
+// Daemon: the composition root of cairnd. Builds the rooms on the real world, keeps them running, takes them down in order.
+
+#include "cairn/daemon.h"
+#include "client/home.h"
+#include "os/real_world.h"
+#include "peer/invite.h"
+#include "pool/holder.h"
+#include "volume/register.h"
+
+namespace cairn::node {
+
+class Daemon {
+ public:
+  Daemon(Log& log, os::RealWorld& real, client::Home home, DaemonOptions options);
+
+  // Opens everything and begins to serve; gives the address.
+  env::Task<Result<env::Address>> start();
+  // Sessions end, stores close cleanly.
+  env::Task<void> stop();
+
+ private:
+  struct Lent {  // a store of the configuration
+    StoreSpec spec;
+    std::string trouble;  // why it is not open; empty: it is
+  };
+
+  env::Task<void> open_stores();
+  // Takes up what changed: figures, configuration, membership. Every few seconds.
+  static env::Task<void> watch(Daemon* self);
+  void tell_own_record();
+  void save_membership();
+  wire::AdminStatusResponse status() const;
+
+  Log& log_;
+  os::RealWorld& real_;
+  env::World world_;
+  client::Home home_;
+  DaemonOptions options_;
+  client::Config config_;
+  std::string config_text_;
+  uint64_t boot_ = 0;
+  Time started_{};
+  env::Address address_;
+  std::vector<Lent> lent_;
+  std::unique_ptr<env::DiskLock> lock_;
+  std::unique_ptr<peer::Peers> peers_;
+  std::unique_ptr<peer::Invites> invites_;
+  std::unique_ptr<volume::Keeper> keeper_;
+  std::unique_ptr<pool::Holder> holder_;
+  bool membership_changed_ = false;
+  std::optional<env::TaskGroup> tasks_;
+};
+
+}  // namespace cairn::node

@@ -1,0 +1,326 @@
+#include "volume/volume.h"
+
+#include "volume/chunk_reader.h"
+#include "volume/merge.h"
+#include "volume/node_cache.h"
+#include "volume/pack_ref.h"
+#include "volume/snapshots.h"
+#include "volume/transaction_impl.h"
+#include "volume/tree_pack.h"
+
+namespace cairn::volume {
+
+namespace {
+
+// Between tries against other writers: grows with each, so that many writers spread out.
+constexpr Duration kConflictPause = std::chrono::milliseconds(10);
+// Reading back a commit whose fate is unknown.
+constexpr int kReadBackTries = 5;
+constexpr Duration kReadBackPause = std::chrono::milliseconds(200);
+
+class VolumeImpl final : public Volume, public TransactionHost {
+ public:
+  VolumeImpl(env::World world, PackIo& packs, HeadRegister& head, content::VolumeKeys keys, crypto::PrivateKey writer,
+             VolumeOptions options)
+      : world_(world),
+        packs_(packs),
+        register_(head),
+        keys_(keys),
+        writer_(std::move(writer)),
+        options_(std::move(options)),
+        cache_(world.executor, packs, keys_, options_.node_cache_bytes),
+        tree_(cache_, keys_),
+        chunks_(std::make_shared<ChunkReader>(world, packs, keys_, options_.deduplicates)),
+        numbers_(world.random),
+        mark_(world, options_.high_water_path),
+        turn_(world.executor, 1) {}
+
+  env::Task<Status> start() {
+    CAIRN_CO_TRY(co_await mark_.load());
+    auto status = co_await refresh();
+    co_return status;
+  }
+
+  env::Task<Status> refresh() override {
+    const auto turn = co_await turn_.acquire();
+    auto status = co_await read_head();
+    co_return status;
+  }
+  HeadInfo head() const override {
+    return {.sequence = head_->state.sequence,
+            .hash = head_->state.hash,
+            .writer = head_->state.writer,
+            .written = head_->state.written,
+            .files = head_->files,
+            .bytes = head_->bytes};
+  }
+  const content::VolumeKeys& keys() const override { return keys_; }
+  View view() const override { return view_of(head_->root); }
+  Result<std::unique_ptr<Transaction>> begin() override {
+    if (options_.read_only) return fail(Code::denied, "the volume is open for reading only");
+    return std::make_unique<TransactionImpl>(*this);
+  }
+
+  env::Task<Result<std::vector<SnapshotInfo>>> snapshots() override {
+    const KeyRange range = range_of_prefix('S');
+    auto items = co_await tree_.scan(head_->root, range.first, range.last, SIZE_MAX);
+    if (!items) co_return fail(std::move(items.error()));
+    std::vector<SnapshotInfo> found;
+    for (const Item& item : *items) {
+      auto snapshot = decode_snapshot(item.value);
+      if (!snapshot) co_return fail(std::move(snapshot.error()));
+      found.push_back(std::move(snapshot->info));
+    }
+    co_return found;
+  }
+  env::Task<Status> make_snapshot(std::string name, Bytes details) override {
+    if (name.empty() || name.size() > kMaxNameSize) co_return fail(Code::bad_input, "length of a snapshot's name");
+    if (details.size() > kMaxSnapshotDetails) co_return fail(Code::too_large, "details of a snapshot");
+    auto status = co_await edit_snapshot(std::move(name), std::move(details));
+    co_return status;
+  }
+  env::Task<Status> remove_snapshot(std::string name) override {
+    auto status = co_await edit_snapshot(std::move(name), std::nullopt);
+    co_return status;
+  }
+  env::Task<Result<View>> view_snapshot(std::string name) override {
+    auto value = co_await tree_.get(head_->root, snapshot_key(name));
+    if (!value) co_return fail(std::move(value.error()));
+    if (!*value) co_return fail(Code::not_found, "snapshot " + name);
+    auto snapshot = decode_snapshot(**value);
+    if (!snapshot) co_return fail(std::move(snapshot.error()));
+    co_return view_of(std::move(snapshot->root));
+  }
+  VolumeCounters counters() const override {
+    return {.node_loads = cache_.counters().loads,
+            .node_requests = cache_.counters().requests,
+            .chunk_requests = chunks_->requests(),
+            .packs_written = packs_written_,
+            .commits = commits_,
+            .merges = merges_};
+  }
+
+  // --- TransactionHost ---
+  env::World world() override { return world_; }
+  const crypto::PrivateKey& writer() const override { return writer_; }
+  const VolumeOptions& options() const override { return options_; }
+  PackIo& packs() override { return packs_; }
+  Tree& tree() override { return tree_; }
+  InodeNumbers& numbers() override { return numbers_; }
+  std::shared_ptr<ChunkReader> chunks() override { return chunks_; }
+  HeadPtr current() const override { return head_; }
+  env::Task<Result<Committed>> commit(CommitRequest request) override;
+
+ private:
+  View view_of(Root root) const {
+    return View(std::make_shared<TreeItems>(const_cast<Tree&>(tree_), std::move(root)), chunks_);
+  }
+  // Takes over what the register gives, when it is not older than what was seen.
+  env::Task<Status> read_head() {
+    auto state = co_await register_.read();
+    if (!state) co_return fail(std::move(state.error()));
+    auto status = co_await adopt(std::move(*state));
+    co_return status;
+  }
+  env::Task<Status> adopt(RegisterState state) {
+    CAIRN_CO_TRY(mark_.check(state));
+    if (head_ && head_->state.sequence == state.sequence && head_->state.hash == state.hash) co_return Status{};
+    auto head = open_head(std::move(state), keys_);
+    if (!head) co_return fail(std::move(head.error()), "head");
+    head_ = std::move(*head);
+    auto marked = co_await mark_.raise(head_->state);
+    if (!marked) world_.log.warning("high_water_mark_not_written", "error={}", to_string(marked.error()));
+    co_return Status{};
+  }
+  // One try of a commit upon head_: true when it is chosen, false when somebody else was first.
+  env::Task<Result<bool>> try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs, int64_t files,
+                                     int64_t bytes);
+  env::Task<Result<bool>> read_back(uint64_t sequence, Error why);
+  env::Task<Status> edit_snapshot(std::string name, std::optional<Bytes> details);
+  std::string conflict_suffix() const;
+
+  env::World world_;
+  PackIo& packs_;
+  HeadRegister& register_;
+  content::VolumeKeys keys_;
+  crypto::PrivateKey writer_;
+  VolumeOptions options_;
+  NodeCache cache_;
+  Tree tree_;
+  std::shared_ptr<ChunkReader> chunks_;
+  InodeNumbers numbers_;
+  HighWaterMark mark_;
+  env::Semaphore turn_;  // reading and swapping the head
+  HeadPtr head_;
+  // A commit whose fate could not be read back yet.
+  std::optional<uint64_t> uncertain_;
+  std::vector<Hash> uncertain_values_;
+  uint64_t packs_written_ = 0, commits_ = 0, merges_ = 0;
+};
+
+std::string VolumeImpl::conflict_suffix() const {
+  const NodeId& writer = head_->state.writer;
+  std::string node = options_.name_of_node ? options_.name_of_node(writer) : writer.short_hex();
+  for (char& c : node) {
+    if (c == '/' || c == '\0') c = '_';
+  }
+  std::string date = format_time(head_->state.written);  // 2026-11-23T09:15:00Z
+  date = date.substr(0, 19);
+  for (char& c : date) c = c == 'T' ? ' ' : c == ':' ? '-' : c;
+  return " (conflict from " + node.substr(0, 64) + " " + date + ")";
+}
+
+env::Task<Result<bool>> VolumeImpl::try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs,
+                                               int64_t files, int64_t bytes) {
+  const HeadPtr before = head_;
+  std::vector<Edit> list;
+  list.reserve(edits.size() + packs.size() + before->tree_packs.size());
+  EditMap records;
+  for (const std::vector<pool::PackRef>* named : {&packs, &before->tree_packs}) {
+    for (const pool::PackRef& pack : *named) records.insert_or_assign(pack_key(pack.id), encode_pack_ref(pack));
+  }
+  auto record = records.begin();
+  const auto take_records = [&](const std::string* upper) {
+    for (; record != records.end() && (upper == nullptr || record->first < *upper); ++record) {
+      list.push_back({record->first, record->second});
+    }
+  };
+  for (const auto& [key, value] : edits) {
+    take_records(&key);
+    if (record != records.end() && record->first == key) ++record;
+    list.push_back({key, value});
+  }
+  take_records(nullptr);
+
+  TreePacks sink(world_, packs_, keys_, writer_, before->state.sequence, options_.compression_level);
+  auto root = co_await tree_.apply(before->root, std::move(list), sink);
+  if (!root) co_return fail(std::move(root.error()));
+  CAIRN_CO_TRY(co_await sink.finish());
+  packs_written_ += sink.packs().size();
+  Head next;
+  if (*root) next.root = sink.resolve(**root);
+  next.tree_packs = sink.packs();
+  const auto add = [](uint64_t value, int64_t change) {
+    return change < 0 && value < static_cast<uint64_t>(-change) ? 0 : value + static_cast<uint64_t>(change);
+  };
+  next.files = add(before->files, files);
+  next.bytes = add(before->bytes, bytes);
+  const uint64_t sequence = before->state.sequence + 1;
+  auto written = co_await register_.write(before->state, seal_head(next, keys_, world_.random));
+  if (written) {
+    CAIRN_CO_TRY(co_await adopt(std::move(*written)));
+    co_return true;
+  }
+  if (written.error().code == Code::conflict) {
+    CAIRN_CO_TRY(co_await read_head());
+    co_return false;
+  }
+  if (written.error().code != Code::unknown_outcome) co_return fail(std::move(written.error()));
+  uncertain_ = sequence;
+  uncertain_values_ = register_.attempted();
+  auto chosen = co_await read_back(sequence, std::move(written.error()));
+  co_return chosen;
+}
+
+env::Task<Result<bool>> VolumeImpl::read_back(uint64_t sequence, Error why) {
+  for (int i = 0; i < kReadBackTries; ++i) {
+    if (i > 0) co_await env::sleep_for(world_.clock, kReadBackPause * (1 << i));
+    auto state = co_await register_.read();
+    if (!state) {
+      why.context = state.error().context;
+      continue;
+    }
+    bool chosen = false;
+    for (const Hash& hash : uncertain_values_) chosen = chosen || chain_contains(*state, sequence, hash).value_or(false);
+    CAIRN_CO_TRY(co_await adopt(std::move(*state)));
+    uncertain_.reset();
+    co_return chosen;
+  }
+  co_return fail(Code::unknown_outcome, "the commit may be in the pool or not: " + why.context);
+}
+
+env::Task<Result<Committed>> VolumeImpl::commit(CommitRequest request) {
+  const auto turn = co_await turn_.acquire();
+  Committed done;
+  packs_written_ += request.packs.size();
+  if (uncertain_) {
+    auto chosen = co_await read_back(*uncertain_, {Code::unknown_outcome, ""});
+    if (!chosen) co_return fail(std::move(chosen.error()));
+    // Merging edits that are there already changes nothing, so it need not be known whose they were.
+  }
+  env::Prng prng(world_.random.u64());
+  for (int i = 0; i < kCommitTries; ++i) {
+    if (i > 0) {
+      const auto pause = kConflictPause * static_cast<int64_t>(1 + prng.below(1ULL << std::min(i, 7)));
+      co_await env::sleep_for(world_.clock, pause);
+    }
+    const bool moved = head_->state.sequence != request.base->state.sequence;
+    if (request.edits->empty() && request.packs.empty()) {
+      done.head = head_;
+      done.outcome.sequence = head_->state.sequence;
+      done.outcome.hash = head_->state.hash;
+      co_return done;
+    }
+    MergeResult merged;
+    if (moved) {
+      ++merges_;
+      auto result = co_await merge_edits(cache_, tree_, numbers_,
+                                         {.base = request.base->root,
+                                          .theirs = head_->root,
+                                          .ours = request.edits,
+                                          .suffix = conflict_suffix(),
+                                          .now = world_.clock.wall_now()});
+      if (!result) co_return fail(std::move(result.error()));
+      merged = std::move(*result);
+    }
+    auto chosen = co_await try_commit(moved ? merged.edits : *request.edits, request.packs,
+                                      request.files + merged.files, request.bytes + merged.bytes);
+    if (!chosen) co_return fail(std::move(chosen.error()));
+    if (!*chosen) continue;
+    ++commits_;
+    done.head = head_;
+    done.outcome.sequence = head_->state.sequence;
+    done.outcome.hash = head_->state.hash;
+    done.outcome.conflicts = merged.conflict_names.size();
+    done.outcome.conflict_names = std::move(merged.conflict_names);
+    co_return done;
+  }
+  co_return fail(Code::conflict, "other writers were always first; try again");
+}
+
+env::Task<Status> VolumeImpl::edit_snapshot(std::string name, std::optional<Bytes> details) {
+  if (options_.read_only) co_return fail(Code::denied, "the volume is open for reading only");
+  const auto turn = co_await turn_.acquire();
+  CAIRN_CO_TRY(co_await read_head());
+  for (int i = 0; i < kCommitTries; ++i) {
+    auto there = co_await tree_.get(head_->root, snapshot_key(name));
+    if (!there) co_return fail(std::move(there.error()));
+    if (details && *there) co_return fail(Code::exists, "snapshot " + name);
+    if (!details && !*there) co_return fail(Code::not_found, "snapshot " + name);
+    EditMap edits;
+    if (details) {
+      SnapshotItem snapshot{.info = {.name = name, .created = world_.clock.wall_now(), .details = *details},
+                            .root = head_->root,
+                            .tree_packs = head_->tree_packs};
+      edits.emplace(snapshot_key(name), encode_snapshot(snapshot));
+    } else {
+      edits.emplace(snapshot_key(name), std::nullopt);
+    }
+    auto chosen = co_await try_commit(edits, {}, 0, 0);
+    if (!chosen) co_return fail(std::move(chosen.error()));
+    if (*chosen) co_return Status{};
+  }
+  co_return fail(Code::conflict, "other writers were always first; try again");
+}
+
+}  // namespace
+
+env::Task<Result<std::unique_ptr<Volume>>> Volume::open(env::World world, PackIo& packs, HeadRegister& head,
+                                                        content::VolumeKeys keys, crypto::PrivateKey writer,
+                                                        VolumeOptions options) {
+  auto volume = std::make_unique<VolumeImpl>(world, packs, head, keys, std::move(writer), std::move(options));
+  CAIRN_CO_TRY(co_await volume->start());
+  co_return volume;
+}
+
+}  // namespace cairn::volume

@@ -1,0 +1,38 @@
+// cairn-bench: what Cairn costs on this machine. Ratios within one run mean something, times of two runs less.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/limits.h"
+#include "bench/stages.h"
+#include "os/memory.h"
+
+int main(int argc, char** argv) {
+  using namespace cairn;
+  os::tune_allocator();
+  CLI::App app("Benchmarks of Cairn");
+  app.require_subcommand(1);
+  bool json = false;
+  app.add_flag("--json", json, "print JSON");
+  app.fallthrough();
+
+  bench::StageOptions stage_options;
+  CLI::App* stages = app.add_subcommand("stages", "each stage alone, and the limit that their sum implies");
+  stages->add_option("-k", stage_options.k, "data shards")->check(CLI::Range(1U, kMaxSlots))->capture_default_str();
+  stages->add_option("-m", stage_options.m, "parity shards")->check(CLI::Range(0U, kMaxSlots))->capture_default_str();
+  stages->add_option("--folder", stage_options.folder, "where the disk stages write (default: temporary files)")
+      ->check(CLI::ExistingDirectory);
+  stages->add_flag("--quick", stage_options.quick, "few bytes: only to see that everything runs");
+
+  CLI11_PARSE(app, argc, argv);
+
+  if (stages->parsed()) {
+    if (stage_options.k + stage_options.m > kMaxSlots) {
+      std::fprintf(stderr, "cairn-bench: k + m must be at most %u\n", kMaxSlots);
+      return 2;
+    }
+    const bench::StageReport report = bench::measure_stages(stage_options);
+    std::fputs((json ? bench::to_json(report) : bench::to_text(report)).c_str(), stdout);
+  }
+  return 0;
+}
