@@ -1,6 +1,6 @@
 #include "client/bad_holders.h"
 
-#include "membership.pb.h"
+#include "proto/membership.pb.h"
 #include "wire/message.h"
 
 namespace cairn::client {

@@ -39,7 +39,7 @@ Result<std::unique_ptr<Core>> Core::open(const ClientOptions& options) {
   core->peers_->on_change([c = core.get()] { c->membership_changed_ = true; });
   core->pool_ = std::make_unique<pool::PoolClient>(core->world_, *core->peers_, pool::PoolOptions{});
   core->pool_->on_bad_shard([c = core.get()](const pool::BadShard& bad) { c->bad_holders_.push_back({bad, c->world_.clock.wall_now()}); });
-  core->account_ = std::make_unique<volume::Account>(core->world_, *core->peers_, volume::AccountOptions{.cache_path = core->home_.file("account")});
+  core->account_ = std::make_unique<volume::Account>(core->world_, *core->peers_, volume::AccountOptions{.cache_path = core->home_.file("account"), .founding_path = core->home_.file("account-keepers")});
   core->real_->start();
   core->world_.executor.post([c = core.get()] {
     std::vector<env::Address> first;

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "cairn/home.h"
-#include "home.pb.h"
+#include "proto/home.pb.h"
 
 namespace cairn {
 

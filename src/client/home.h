@@ -11,6 +11,7 @@
 //   keeper/       the registers that this node keeps (LevelDB)
 //   claims/       what siblings hold (LevelDB)
 //   account       the last account record seen, sealed
+//   account-keepers  the first keepers of the account, as this device chose them
 //   heads/<id>    the highest head seen of each volume
 //   gets/<hash>   how far the get of a large file has come
 

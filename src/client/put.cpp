@@ -16,6 +16,32 @@ using volume::InodeId;
 constexpr Duration kCommitPeriod = std::chrono::seconds(20);
 constexpr size_t kReadBlock = 4 * kMiB;
 
+// Writes into a file from an offset on; unlike Transaction::write_file() what is there stays, so it can be committed as it
+// grows.
+class Appender final : public volume::FileWriter {
+ public:
+  Appender(volume::Transaction& edit, InodeId inode, uint64_t offset) : edit_(edit), inode_(inode), offset_(offset) {}
+  env::Task<Status> write(Buffer bytes) override {
+    const uint64_t at = offset_;
+    offset_ += bytes.size();
+    auto done = co_await edit_.write(inode_, at, std::move(bytes));
+    co_return done;
+  }
+  env::Task<Status> skip(uint64_t length) override {
+    offset_ += length;
+    co_return Status{};
+  }
+  env::Task<Status> finish(std::optional<WallTime>) override {
+    auto done = co_await edit_.truncate(inode_, offset_);  // a hole at the end
+    co_return done;
+  }
+
+ private:
+  volume::Transaction& edit_;
+  InodeId inode_;
+  uint64_t offset_;
+};
+
 // One run of put.
 class Putter {
  public:
@@ -470,11 +496,10 @@ class Putter {
       inode = *made;
     }
     while (offset < entry.size) {
-      auto writer = co_await edit_->append_file(inode);
-      if (!writer) co_return fail(std::move(writer.error()));
-      auto copied = co_await copy(**opened, **writer, offset, entry, kPartialStep);
+      Appender appender(*edit_, inode, offset);
+      auto copied = co_await copy(**opened, appender, offset, entry, kPartialStep);
       if (!copied) co_return fail(std::move(copied.error()));
-      auto done = co_await (*writer)->finish(entry.mtime);
+      auto done = co_await appender.finish(entry.mtime);
       if (!done) co_return fail(std::move(done.error()));
       auto now = co_await edit_->view().inode(inode);
       if (!now) co_return fail(std::move(now.error()));

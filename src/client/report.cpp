@@ -1,6 +1,6 @@
 #include "client/report.h"
 
-#include "membership.pb.h"
+#include "proto/membership.pb.h"
 
 namespace cairn::client {
 
@@ -58,7 +58,7 @@ env::Task<void> check_pack(Core& core, pool::PackRef pack, PackHealth& health) {
 }
 
 env::Task<Status> check_packs(Core& core, OpenVolume& open, PackHealth& health, uint64_t& packs, uint64_t& stored) {
-  auto list = co_await open.volume->packs();
+  auto list = co_await open.volume->packs_in_use();
   if (!list) co_return fail(std::move(list.error()));
   env::Semaphore places(core.world().executor, kPackQueries);
   env::TaskGroup group(core.world().executor);
@@ -91,7 +91,7 @@ env::Task<Result<VolumeReport>> volume_report(Core& core, OpenVolume& open, bool
   VolumeReport report = describe(open, *head);
   for (const NodeId& keeper : head->config.keepers) report.keepers_alive += core.peers().usable(keeper) ? 1 : 0;
   if (with_packs) {
-    auto list = co_await open.volume->packs();
+    auto list = co_await open.volume->packs_in_use();
     if (!list) co_return fail(std::move(list.error()), open.entry.name);
     for (const pool::PackRef& pack : *list) {
       ++report.packs;

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "client/home.h"
-#include "membership.pb.h"
+#include "proto/membership.pb.h"
 #include "os/real_world.h"
 #include "peer/domains.h"
 #include "peer/names.h"

@@ -1,6 +1,5 @@
 #include "node/daemon.h"
 
-#include "membership.pb.h"
 #include "node/addresses.h"
 #include "os/memory.h"
 

@@ -6,6 +6,7 @@
 #include "os/real_world.h"
 #include "peer/invite.h"
 #include "pool/holder.h"
+#include "proto/membership.pb.h"
 #include "volume/register.h"
 
 namespace cairn::node {

@@ -1,6 +1,6 @@
 #include "pool/claim_exchange.h"
 
-#include "pack.pb.h"
+#include "proto/pack.pb.h"
 #include "pool/limits.h"
 #include "pool/mailbox.h"
 #include "wire/message.h"

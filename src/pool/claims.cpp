@@ -3,7 +3,7 @@
 #include <set>
 
 #include "crypto/hash.h"
-#include "pack.pb.h"
+#include "proto/pack.pb.h"
 #include "peer/domains.h"
 #include "peer/identity.h"
 #include "pool/limits.h"

@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "pack.pb.h"
+#include "proto/pack.pb.h"
 #include "pool/claim_exchange.h"
 #include "pool/limits.h"
 #include "pool/placement.h"

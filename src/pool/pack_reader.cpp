@@ -2,7 +2,7 @@
 
 #include "content/merkle.h"
 #include "erasure/code.h"
-#include "pack.pb.h"
+#include "proto/pack.pb.h"
 #include "pool/limits.h"
 #include "pool/mailbox.h"
 #include "wire/message.h"

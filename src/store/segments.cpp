@@ -17,6 +17,14 @@ std::optional<uint32_t> number_of(std::string_view name) {
 
 }  // namespace
 
+// Only a truncation that makes the file shorter is sure to give back blocks behind its end.
+Status cut_off(env::File& file, uint64_t end) {
+  auto size = file.size();
+  if (!size) return fail(std::move(size.error()));
+  if (*size <= end) CAIRN_TRY(file.truncate(end + kBlockSize));
+  return file.truncate(end);
+}
+
 std::string SegmentFiles::path(uint32_t number) const {
   return fmt::format("{}/{:08x}{}", folder_, number, kSuffix);
 }

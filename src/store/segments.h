@@ -8,6 +8,9 @@
 
 namespace cairn::store {
 
+// Ends the file at `end` and gives back what is preallocated behind it. Not yet durable.
+Status cut_off(env::File& file, uint64_t end);
+
 class SegmentFiles {
  public:
   SegmentFiles(env::Disk& disk, std::string folder) : disk_(disk), folder_(std::move(folder)) {}

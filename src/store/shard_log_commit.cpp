@@ -86,7 +86,7 @@ Status ShardLog::Commit::begin_segment() {
 Status ShardLog::Commit::seal() {
   auto file = log.files_.get(*active);
   if (!file) return fail(std::move(file.error()), "segment");
-  Status status = (*file)->truncate(uint64_t{info(*active).end} * kBlockSize);
+  Status status = cut_off(**file, uint64_t{info(*active).end} * kBlockSize);
   if (status) status = (*file)->sync();
   if (!status) {
     log.broken_ = true;
@@ -165,7 +165,7 @@ Status ShardLog::Commit::flush() {
   held_change -= info(*active).end - flush_from;
   info(*active).end = flush_from;
   const uint64_t end = uint64_t{flush_from} * kBlockSize;
-  Status undone = file ? (*file)->truncate(end) : Status(fail(file.error()));
+  Status undone = file ? cut_off(**file, end) : Status(fail(file.error()));
   if (undone) undone = (*file)->sync();
   if (undone) {
     allocated_end = end;

@@ -185,7 +185,7 @@ Result<bool> ShardLog::scan() {
   }
   const uint32_t number = scanning_->number();
   if (ended) {
-    CAIRN_TRY(scanning_->file().truncate(uint64_t{info.end} * kBlockSize));
+    CAIRN_TRY(cut_off(scanning_->file(), uint64_t{info.end} * kBlockSize));
     const bool last = to_scan_.back().last;
     if (!last) info.sealed = true;
     if (last) {

@@ -2,6 +2,7 @@
 // The head of a volume: what its register holds, and the mark of the highest one seen on this device.
 
 #include "env/world.h"
+#include "volume/node.h"
 #include "volume/pack_io.h"
 #include "volume/volume.h"
 

@@ -156,7 +156,7 @@ class Merger {
         }
       }
       const auto parsed = parse_inode_key(key);
-      CAIRN_CO_TRY(co_await give_conflict_name(parsed->inode, std::string(parsed->name), *other));
+      CAIRN_CO_TRY(co_await give_conflict_name(parsed->inode, std::string(parsed->name), **other));
     }
     co_return Status{};
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "volume/pack_ref.h"
 #include "volume/transaction_impl.h"
 #include "volume/volume.h"
 

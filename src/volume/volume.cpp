@@ -73,8 +73,22 @@ class VolumeImpl final : public Volume, public TransactionHost {
     }
     co_return found;
   }
+  env::Task<Result<std::vector<pool::PackRef>>> packs_in_use() override {
+    const HeadPtr head = head_;
+    const KeyRange range = range_of_prefix('P');
+    auto items = co_await tree_.scan(head->root, range.first, range.last, SIZE_MAX);
+    if (!items) co_return fail(std::move(items.error()));
+    std::vector<pool::PackRef> found = head->tree_packs;
+    for (const Item& item : *items) {
+      auto pack = decode_pack_ref(item.value);
+      if (!pack) co_return fail(std::move(pack.error()));
+      found.push_back(std::move(*pack));
+    }
+    co_return found;
+  }
   env::Task<Status> make_snapshot(std::string name, Bytes details) override {
     if (name.empty() || name.size() > kMaxNameSize) co_return fail(Code::bad_input, "length of a snapshot's name");
+    if (!is_utf8(name)) co_return fail(Code::bad_input, "a snapshot's name is UTF-8");
     if (details.size() > kMaxSnapshotDetails) co_return fail(Code::too_large, "details of a snapshot");
     auto status = co_await edit_snapshot(std::move(name), std::move(details));
     co_return status;

@@ -73,11 +73,14 @@ class Volume {
 
   // Snapshots: names of roots that are kept. The snapshot's root is the head's at the time.
   virtual env::Task<Result<std::vector<SnapshotInfo>>> snapshots() = 0;
-  // Code::exists. `details`: at most kMaxSnapshotDetails.
+  // `name`: UTF-8 of 1 to 255 bytes. Code::exists, Code::bad_input. `details`: at most kMaxSnapshotDetails.
   virtual env::Task<Status> make_snapshot(std::string name, Bytes details = {}) = 0;
   // Code::not_found.
   virtual env::Task<Status> remove_snapshot(std::string name) = 0;
   virtual env::Task<Result<View>> view_snapshot(std::string name) = 0;
+
+  // All packs that the head needs, by what is known of their holders: those of files, and of the tree.
+  virtual env::Task<Result<std::vector<pool::PackRef>>> packs_in_use() = 0;
 
   virtual VolumeCounters counters() const = 0;
 };

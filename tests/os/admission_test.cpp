@@ -17,9 +17,8 @@ using env::contract::run;
 // Node 1 listens; what it lets in is counted and kept.
 struct Door {
   explicit Door(RealBench& bench, TlsNetwork& network) {
-    auto made = network.listen({"127.0.0.1", 0}, [this](std::unique_ptr<env::Stream> stream) {
-      streams.push_back(std::move(stream));
-    });
+    auto made = network.listen({"127.0.0.1", 0},
+                               [this](std::unique_ptr<env::Stream> stream) { streams.push_back(std::move(stream)); });
     REQUIRE(made);
     listener = std::move(*made);
     static_cast<void>(bench);
@@ -90,11 +89,21 @@ TEST_CASE("a client with a certificate of another form is refused") {
     form.begins = -7200;
     form.ends = -60;
   }
-  SECTION("not yet valid") { form.begins = 600; }
-  SECTION("with an extension") { form.basic_constraints = true; }
-  SECTION("signed by another key") { form.signed_by = test_seed(8); }
-  SECTION("issued by another name") { form.other_issuer = true; }
-  SECTION("with a second certificate beside it") { form.with_second = true; }
+  SECTION("not yet valid") {
+    form.begins = 600;
+  }
+  SECTION("with an extension") {
+    form.basic_constraints = true;
+  }
+  SECTION("signed by another key") {
+    form.signed_by = test_seed(8);
+  }
+  SECTION("issued by another name") {
+    form.other_issuer = true;
+  }
+  SECTION("with a second certificate beside it") {
+    form.with_second = true;
+  }
   CHECK(knock(bench, door, RawTls::Shows::certificate, form) == kBadCertificate);
   CHECK(door.streams.empty());
 }
@@ -126,14 +135,22 @@ TEST_CASE("a server with a certificate of another form is denied by connect") {
   };
   CertificateForm form = form_of(9);
   bool good = false;
-  SECTION("as it should be") { good = true; }
+  SECTION("as it should be") {
+    good = true;
+  }
   SECTION("expired") {
     form.begins = -7200;
     form.ends = -60;
   }
-  SECTION("with an extension") { form.basic_constraints = true; }
-  SECTION("with a second certificate beside it") { form.with_second = true; }
-  SECTION("signed by another key") { form.signed_by = test_seed(8); }
+  SECTION("with an extension") {
+    form.basic_constraints = true;
+  }
+  SECTION("with a second certificate beside it") {
+    form.with_second = true;
+  }
+  SECTION("signed by another key") {
+    form.signed_by = test_seed(8);
+  }
   Case made{bench, {}, RawTls(true, RawTls::Shows::certificate, form)};
   const auto code = run(bench, [](Case& c) -> env::Task<std::optional<Code>> {
     env::World world = c.bench.world(0);
@@ -202,8 +219,8 @@ TEST_CASE("what a refused client reads is that it was denied") {
         return result;
       });
     }(world, c));
-    auto stream = co_await world.network.connect(c.listener.address, std::nullopt,
-                                                 world.clock.now() + std::chrono::seconds(20));
+    auto stream =
+        co_await world.network.connect(c.listener.address, std::nullopt, world.clock.now() + std::chrono::seconds(20));
     if (!stream) co_return fail(std::move(stream.error()));
     Bytes buffer(10);
     auto got = co_await (*stream)->read_some(buffer);

@@ -122,11 +122,17 @@ Bytes RawTls::receive(size_t limit) {
   return bytes;
 }
 
-bool RawTls::request_key_update() { return SSL_key_update(ssl_, SSL_KEY_UPDATE_REQUESTED) == 1; }
+bool RawTls::request_key_update() {
+  return SSL_key_update(ssl_, SSL_KEY_UPDATE_REQUESTED) == 1;
+}
 
-bool RawTls::got_ticket() const { return SSL_SESSION_has_ticket(SSL_get0_session(ssl_)) == 1; }
+bool RawTls::got_ticket() const {
+  return SSL_SESSION_has_ticket(SSL_get0_session(ssl_)) == 1;
+}
 
-void RawTls::break_off() { ::shutdown(descriptor_, SHUT_RDWR); }
+void RawTls::break_off() {
+  ::shutdown(descriptor_, SHUT_RDWR);
+}
 
 int dial_tcp(const env::Address& address) {
   sockaddr_in to{};
@@ -153,8 +159,12 @@ RawListener::RawListener() : descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLO
   address = {"127.0.0.1", ntohs(at.sin_port)};
 }
 
-RawListener::~RawListener() { ::close(descriptor); }
+RawListener::~RawListener() {
+  ::close(descriptor);
+}
 
-int RawListener::accept() const { return ::accept4(descriptor, nullptr, nullptr, SOCK_CLOEXEC); }
+int RawListener::accept() const {
+  return ::accept4(descriptor, nullptr, nullptr, SOCK_CLOEXEC);
+}
 
 }  // namespace cairn::os

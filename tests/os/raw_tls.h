@@ -13,13 +13,13 @@ namespace cairn::os {
 
 // What a certificate is made of; the defaults make one that is accepted.
 struct CertificateForm {
-  crypto::Key seed{};                             // of the Ed25519 key
-  std::optional<crypto::Key> signed_by;           // none: by itself
-  int64_t begins = -3600, ends = 3600;            // seconds from now
-  bool basic_constraints = false;                 // an extension
-  bool elliptic = false;                          // a P-256 key instead
+  crypto::Key seed{};                    // of the Ed25519 key
+  std::optional<crypto::Key> signed_by;  // none: by itself
+  int64_t begins = -3600, ends = 3600;   // seconds from now
+  bool basic_constraints = false;        // an extension
+  bool elliptic = false;                 // a P-256 key instead
   bool other_issuer = false;
-  bool with_second = false;                       // shows another certificate beside it
+  bool with_second = false;  // shows another certificate beside it
 };
 
 class RawTls {
