@@ -14,7 +14,7 @@ class LevelStores final : public env::MetaStores {
   // Relative paths start at `root`; empty: at the working folder of the process.
   explicit LevelStores(std::string root = {}) : root_(std::move(root)) {}
   // Code::corrupt when the store's own files do not add up.
-  Result<std::unique_ptr<env::MetaStore>> open(const std::string& path, env::MetaStoreOptions options) override;
+  Result<std::unique_ptr<env::MetaStore>> open(const std::string& path, env::MetaStoreOptions options = {}) override;
 
  private:
   std::string root_;

@@ -118,7 +118,7 @@ class Register::Impl {
 
  private:
   // A view whose value is chosen.
-  env::Task<Result<View>> settled(Time deadline) {
+  env::Task<Result<RegisterView>> settled(Time deadline) {
     for (int round = 0; round < kMaxRounds; ++round) {
       auto view = co_await proposer_->prepare(deadline);
       if (!view) co_return fail(std::move(view.error()));
@@ -197,17 +197,17 @@ class Register::Impl {
     return state;
   }
 
-  RegisterState current_of(const View& view) const {
+  RegisterState current_of(const RegisterView& view) const {
     return view.value ? state_of(*view.value, view.config) : RegisterState{.config = view.config};
   }
-  RegisterState state_in(const View& view) {
+  RegisterState state_in(const RegisterView& view) {
     RegisterState state = current_of(view);
     raise_floor(state);
     return state;
   }
   void raise_floor(const RegisterState& state) { floor_ = std::max(floor_, state.sequence); }
 
-  Status check_floor(const View& view) const {
+  Status check_floor(const RegisterView& view) const {
     const uint64_t sequence = view.value ? view.value->sequence : 0;
     if (sequence >= floor_) return {};
     std::string names;

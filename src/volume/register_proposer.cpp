@@ -291,7 +291,7 @@ bool Proposer::follow(const Answers& answers) {
   return answers.moved && adopt(answers.moved->first, &answers.moved->second, nullptr);
 }
 
-env::Task<Result<std::optional<View>>> Proposer::prepare_round(Time deadline, bool& lonely) {
+env::Task<Result<std::optional<RegisterView>>> Proposer::prepare_round(Time deadline, bool& lonely) {
   while (behind_.size() >= kMaxBehind) co_await behind_.join();
   auto answers = std::make_shared<Answers>(world_.executor, config_, next_ballot());
   for (size_t i = 0; i < config_.keepers.size(); ++i) behind_.spawn(ask_prepare(*this, answers, i));
@@ -300,9 +300,9 @@ env::Task<Result<std::optional<View>>> Proposer::prepare_round(Time deadline, bo
   const bool moved = follow(*answers);
   if (moved || answers->count(wire::AGREED) < majority(answers->config)) {
     lonely = !moved && answers->highest.counter == 0;
-    co_return std::optional<View>();
+    co_return std::optional<RegisterView>();
   }
-  View view{.config = config_, .ballot = answers->ballot};
+  RegisterView view{.config = config_, .ballot = answers->ballot};
   Ballot newest;
   for (size_t i = 0; i < answers->values.size(); ++i) {
     if (answers->verdicts[i] != wire::AGREED) continue;
@@ -319,10 +319,10 @@ env::Task<Result<std::optional<View>>> Proposer::prepare_round(Time deadline, bo
   }
   // The value that began the configuration was chosen in the one before it.
   view.chosen = !view.value || newest.counter == 0 || alike >= majority(answers->config);
-  co_return std::optional<View>(std::move(view));
+  co_return std::optional<RegisterView>(std::move(view));
 }
 
-env::Task<Result<View>> Proposer::prepare(Time deadline) {
+env::Task<Result<RegisterView>> Proposer::prepare(Time deadline) {
   if (transport_.identity().member.id() != founding_.owner) {
     co_return fail(Code::denied, "only the owner's devices may use a register");
   }
@@ -368,7 +368,7 @@ env::Task<Result<View>> Proposer::prepare(Time deadline) {
   co_return fail(Code::too_few_peers, "the register's keepers could not be brought to agree");
 }
 
-env::Task<Result<bool>> Proposer::propose(View view, Value value, Time deadline) {
+env::Task<Result<bool>> Proposer::propose(RegisterView view, Value value, Time deadline) {
   CAIRN_ASSERT(view.config == config_);
   while (behind_.size() >= kMaxBehind) co_await behind_.join();
   auto answers = std::make_shared<Answers>(world_.executor, config_, view.ballot);
@@ -390,7 +390,7 @@ env::Task<Result<bool>> Proposer::propose(View view, Value value, Time deadline)
   co_return true;
 }
 
-env::Task<Result<bool>> Proposer::move_to(View view, RegisterConfig next, Time deadline) {
+env::Task<Result<bool>> Proposer::move_to(RegisterView view, RegisterConfig next, Time deadline) {
   next.epoch = config_.epoch + 1;
   Value seal{.config = config_, .sealed = true, .next = std::move(next)};
   if (view.value) {

@@ -6,7 +6,7 @@
 namespace cairn::volume {
 
 // What a quorum of the current configuration has promised.
-struct View {
+struct RegisterView {
   RegisterConfig config;
   Ballot ballot;
   std::optional<Value> value;    // what must be carried on; none: nothing was ever chosen
@@ -25,11 +25,11 @@ class Proposer {
 
   // A promise by a majority of the configuration that is current, with what they accepted; finishes a change of keepers
   // that it meets on the way. Errors: not_found, too_few_peers, denied.
-  env::Task<Result<View>> prepare(Time deadline);
+  env::Task<Result<RegisterView>> prepare(Time deadline);
   // Whether a majority accepted `value` under the view's ballot: true: it is chosen; false: it may be chosen or not.
-  env::Task<Result<bool>> propose(View view, Value value, Time deadline);
+  env::Task<Result<bool>> propose(RegisterView view, Value value, Time deadline);
   // Seals the current configuration over what the view holds; `next` is the current one afterwards. As propose().
-  env::Task<Result<bool>> move_to(View view, RegisterConfig next, Time deadline);
+  env::Task<Result<bool>> move_to(RegisterView view, RegisterConfig next, Time deadline);
   // Signs a value for the current configuration; `previous` as in the view.
   Value make_value(const std::optional<Value>& previous, Bytes content) const;
   // Pauses at random, the longer the more often.
@@ -56,7 +56,7 @@ class Proposer {
   // Follows the answers that name a later configuration; true when it did.
   bool follow(const Answers& answers);
   Result<Value> check_value(const wire::Signed& message);
-  env::Task<Result<std::optional<View>>> prepare_round(Time deadline, bool& lonely);
+  env::Task<Result<std::optional<RegisterView>>> prepare_round(Time deadline, bool& lonely);
 
   env::World world_;
   RegisterTransport& transport_;

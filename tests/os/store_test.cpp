@@ -146,7 +146,7 @@ TEST_CASE("a million keys are walked and looked up within the memory of a small 
   LevelStores stores(folder.path());
   auto store = stores.open("db");
   REQUIRE(store);
-  Prng prng(1);
+  env::Prng prng(1);
   std::vector<std::string> some;
   for (int i = 0; i < 10'000; ++i) {
     env::WriteBatch batch;

@@ -54,7 +54,7 @@ env::Task<Status> write_all(env::Stream& stream, const Bytes& bytes) {
 // Reads `size` bytes and compares each with the pattern of write_pattern(); false also at an early end.
 env::Task<bool> check_pattern(env::Stream& stream, uint64_t size, uint64_t seed) {
   Bytes buffer(300'000), expected(300'000);
-  Prng source(seed);
+  env::Prng source(seed);
   uint64_t done = 0;
   size_t left = 0;  // of `expected`
   while (done < size) {
@@ -80,7 +80,7 @@ env::Task<bool> check_pattern(env::Stream& stream, uint64_t size, uint64_t seed)
 
 env::Task<void> write_pattern(env::Stream& stream, uint64_t size, uint64_t seed) {
   Bytes piece(300'000);
-  Prng source(seed);
+  env::Prng source(seed);
   for (uint64_t done = 0; done < size; done += piece.size()) {
     source.fill(piece);
     const size_t take = std::min<uint64_t>(piece.size(), size - done);
