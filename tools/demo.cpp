@@ -157,7 +157,7 @@ class Demo {
       auto nodes = client.nodes();
       if (!nodes) return fail(nodes.error());
       const auto alive =
-          std::ranges::count_if(*nodes, [](const NodeReport& node) { return node.state == "alive" && node.lends; });
+          std::ranges::count_if(*nodes, [](const NodeReport& node) { return node.path == "direct" && node.lends; });
       if (static_cast<size_t>(alive) == flags_.nodes) return {};
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
