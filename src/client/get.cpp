@@ -16,7 +16,14 @@ using volume::InodeId;
 
 // Files under way at the same time: hides the round trips of small files; memory is bounded by the readers' own limits.
 constexpr size_t kFilesInFlight = 16;
-constexpr size_t kListPage = 1024;
+constexpr size_t kListPage = 4096;
+
+std::vector<InodeId> numbers_of(const std::vector<volume::DirectoryEntry>& entries) {
+  std::vector<InodeId> numbers;
+  numbers.reserve(entries.size());
+  for (const volume::DirectoryEntry& entry : entries) numbers.push_back(entry.inode);
+  return numbers;
+}
 
 // One run of get.
 class Getter {
@@ -128,12 +135,15 @@ class Getter {
       if (!page) co_return fail(std::move(page.error()), printable(path));
       if (page->empty()) break;
       after = page->back().name;
-      for (const volume::DirectoryEntry& child : *page) {
+      auto inodes = co_await view_.inodes(numbers_of(*page));
+      if (!inodes) co_return fail(std::move(inodes.error()), printable(path));
+      for (size_t i = 0; i < page->size(); ++i) {
+        const volume::DirectoryEntry& child = (*page)[i];
         const std::string child_path = join(path, child.name);
         if (is_root && "/" + child.name == kPartialDirectory) continue;
-        auto inode = co_await view_.inode(child.inode);
+        std::optional<volume::Inode>& inode = (*inodes)[i];
         if (!inode) {
-          failed(child_path, inode.error());
+          failed(child_path, Error{Code::damaged, "the volume has its name and not the file"});
           continue;
         }
         if (inode->is_directory()) {

@@ -8,7 +8,7 @@ namespace cairn::client {
 
 namespace {
 
-constexpr size_t kListPage = 1024;
+constexpr size_t kListPage = 4096;
 constexpr size_t kMaxVolumeName = 64;
 
 env::Task<Result<OpenVolume*>> opened(Core& core, std::string tree, bool create) {
@@ -37,11 +37,16 @@ env::Task<Result<bool>> walk(volume::View view, volume::InodeId folder, std::str
     if (!page) co_return fail(std::move(page.error()));
     if (page->empty()) co_return true;
     after = page->back().name;
-    for (const volume::DirectoryEntry& entry : *page) {
+    std::vector<volume::InodeId> numbers;
+    for (const volume::DirectoryEntry& entry : *page) numbers.push_back(entry.inode);
+    auto inodes = co_await view.inodes(std::move(numbers));
+    if (!inodes) co_return fail(std::move(inodes.error()), printable(path));
+    for (size_t i = 0; i < page->size(); ++i) {
+      const volume::DirectoryEntry& entry = (*page)[i];
       const std::string child = join(path, entry.name);
       if (child == kPartialDirectory) continue;
-      auto inode = co_await view.inode(entry.inode);
-      if (!inode) co_return fail(std::move(inode.error()), printable(child));
+      const std::optional<volume::Inode>& inode = (*inodes)[i];
+      if (!inode) co_return fail(Code::damaged, printable(child) + ": the volume has its name and not the file");
       if (!visit(describe(child, entry.inode, *inode))) co_return false;
       if (!recursive || !inode->is_directory()) continue;
       auto below = co_await walk(view, entry.inode, child, true, depth + 1, visit);

@@ -1,5 +1,7 @@
 #include "volume/view.h"
 
+#include <algorithm>
+
 #include "volume/file_reader.h"
 #include "volume/keys.h"
 
@@ -21,6 +23,57 @@ env::Task<Result<Inode>> View::inode(InodeId id) const {
     if (!*value) co_return fail(Code::not_found, "no such inode");
     co_return decode_inode(**value);
   }(*this, id);
+}
+
+namespace {
+
+// Numbers further apart than this are looked up for themselves: what lies between would be read for nothing.
+constexpr InodeId kInodeGap = 16;
+constexpr size_t kInodePage = 512;
+
+env::Task<Status> scan_inodes(ItemReader& items, InodeId first, InodeId last, std::map<InodeId, Inode>& found) {
+  const std::string end = range_of(last).last;
+  std::string from = inode_key(first);
+  for (;;) {
+    auto page = co_await items.scan(from, end, kInodePage);
+    if (!page) co_return fail(std::move(page.error()));
+    InodeId reached = first;
+    for (const Item& item : *page) {
+      const auto key = parse_inode_key(item.key);
+      if (!key) continue;
+      reached = key->inode;
+      if (key->kind != ItemKind::inode) continue;
+      auto inode = decode_inode(item.value);
+      if (!inode) co_return fail(std::move(inode.error()));
+      found.insert_or_assign(key->inode, std::move(*inode));
+    }
+    if (page->size() < kInodePage || reached >= last) co_return Status{};
+    from = inode_key(reached + 1);  // past the extents and entries of the one reached
+  }
+}
+
+}  // namespace
+
+env::Task<Result<std::vector<std::optional<Inode>>>> View::inodes(std::vector<InodeId> ids) const {
+  return [](View self, std::vector<InodeId> wanted) -> env::Task<Result<std::vector<std::optional<Inode>>>> {
+    std::vector<InodeId> sorted = wanted;
+    std::ranges::sort(sorted);
+    std::map<InodeId, Inode> found;
+    for (size_t i = 0; i < sorted.size();) {
+      size_t end = i + 1;
+      while (end < sorted.size() && sorted[end] - sorted[end - 1] <= kInodeGap) ++end;
+      auto done = co_await scan_inodes(*self.items_, sorted[i], sorted[end - 1], found);
+      if (!done) co_return fail(std::move(done.error()));
+      i = end;
+    }
+    std::vector<std::optional<Inode>> result;
+    result.reserve(wanted.size());
+    for (const InodeId id : wanted) {
+      const auto at = found.find(id);
+      result.push_back(at == found.end() ? std::nullopt : std::optional(at->second));
+    }
+    co_return result;
+  }(*this, std::move(ids));
 }
 
 env::Task<Result<DirectoryEntry>> View::lookup(InodeId parent, std::string name) const {

@@ -45,6 +45,8 @@ class View {
 
   // Code::not_found.
   env::Task<Result<Inode>> inode(InodeId id) const;
+  // Many at once, in the order asked for; neighbours in the tree are read together. Nothing for one that is not there.
+  env::Task<Result<std::vector<std::optional<Inode>>>> inodes(std::vector<InodeId> ids) const;
   // Code::not_found; Code::bad_input when `parent` is no directory.
   env::Task<Result<DirectoryEntry>> lookup(InodeId parent, std::string name) const;
   // "/docs/a.txt" or "docs/a.txt"; "" and "/" are the root; "." is left out, ".." goes up. Code::not_found.
