@@ -1,11 +1,7 @@
 // `cairn demo`: a real pool of daemons on this machine. Stores a tree, kills daemons with SIGKILL, reads everything
 // back and compares it bit for bit.
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -15,9 +11,8 @@
 #include <thread>
 
 #include "tools/command.h"
+#include "tools/daemon_process.h"
 #include "tools/demo_tree.h"
-
-extern char** environ;
 
 namespace cairn::tools {
 
@@ -26,72 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 
-volatile std::sig_atomic_t demo_interrupted = 0;
+volatile std::sig_atomic_t demo_interrupted = 0;  // NOLINT
 void on_interrupt(int) {
   demo_interrupted = 1;
 }
-
-// One daemon of the demo: a process of its own, ended when this goes.
-class DaemonProcess {
- public:
-  DaemonProcess() = default;
-  DaemonProcess(const DaemonProcess&) = delete;
-  DaemonProcess& operator=(const DaemonProcess&) = delete;
-  ~DaemonProcess() { end(SIGTERM); }
-
-  // Starts cairnd on the home and waits for its ready line.
-  Status start(const std::string& program, const std::string& home, const std::string& log) {
-    int pipe_ends[2];
-    if (::pipe2(pipe_ends, O_CLOEXEC) != 0) return fail(Code::io, "no pipe");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    std::string words[] = {program, "--home", home};
-    char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), nullptr};
-    const int error = ::posix_spawn(&pid_, program.c_str(), &actions, nullptr, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    ::close(pipe_ends[1]);
-    if (error != 0) {
-      pid_ = -1;
-      ::close(pipe_ends[0]);
-      return fail(Code::io, fmt::format("cannot start {}: {}", program, std::strerror(error)));
-    }
-    std::string line;
-    const auto deadline = SteadyClock::now() + std::chrono::seconds(30);
-    while (line.find('\n') == std::string::npos && SteadyClock::now() < deadline && demo_interrupted == 0) {
-      pollfd wait{pipe_ends[0], POLLIN, 0};
-      if (::poll(&wait, 1, 200) <= 0) continue;
-      char buffer[256];
-      const ssize_t got = ::read(pipe_ends[0], buffer, sizeof buffer);
-      if (got <= 0) break;
-      line.append(buffer, static_cast<size_t>(got));
-    }
-    ::close(pipe_ends[0]);
-    if (!line.starts_with("ready "))
-      return fail(Code::io, fmt::format("the daemon of {} did not get ready; its log is {}", home, log));
-    return {};
-  }
-
-  // Sends the signal and waits for the end.
-  void end(int signal) {
-    if (pid_ <= 0) return;
-    ::kill(pid_, signal);
-    int status = 0;
-    for (int i = 0; i < 200 && ::waitpid(pid_, &status, WNOHANG) == 0; ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    if (::waitpid(pid_, &status, WNOHANG) == 0) {
-      ::kill(pid_, SIGKILL);
-      ::waitpid(pid_, &status, 0);
-    }
-    pid_ = -1;
-  }
-  pid_t pid() const { return pid_; }
-
- private:
-  pid_t pid_ = -1;
-};
 
 struct Flags {
   size_t nodes = 6, kill = 2;
@@ -144,7 +77,8 @@ class Demo {
         if (!joined) return fail(joined.error());
       }
       daemons_.push_back(std::make_unique<DaemonProcess>());
-      CAIRN_TRY(daemons_.back()->start(program, home(i), work_ + fmt::format("/node{}.log", i + 1)));
+      CAIRN_TRY(
+          daemons_.back()->start(program, home(i), work_ + fmt::format("/node{}.log", i + 1), [] { return demo_interrupted != 0; }));
       tell(fmt::format("node{} serves (process {})", i + 1, daemons_.back()->pid()));
     }
     return {};

@@ -108,6 +108,13 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create) 
   co_return result;
 }
 
+env::Task<void> Core::adapt_keepers(OpenVolume& open) {
+  auto account = co_await account_->adapt_keepers();
+  if (!account) log_->warning("account_keepers_not_adapted", "error={}", to_string(account.error()));
+  auto head = co_await open.head_register->adapt_keepers();
+  if (!head) log_->warning("keepers_not_adapted", "volume={} error={}", open.entry.name, to_string(head.error()));
+}
+
 std::string Core::node_name(const NodeId& node) {
   const peer::NodeInfo* info = peers_->membership().node(node);
   return info != nullptr && !info->name.empty() ? info->name : node.short_hex();

@@ -44,6 +44,9 @@ class Core {
   env::Task<Status> settle();
   // By name. main and backups are made at first use when `create`. Code::not_found.
   env::Task<Result<OpenVolume*>> open_volume(std::string name, bool create);
+  // Moves the account and this volume's head to the keepers that suit the pool now, where they are fewer than they should
+  // be or some are gone. Failing is no error of the command's: it is tried again by the next one.
+  env::Task<void> adapt_keepers(OpenVolume& open);
   std::string node_name(const NodeId& node);
 
   // Runs the task made by `start` on the strand and waits for its result on the caller's thread. interrupt() ends it

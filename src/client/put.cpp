@@ -571,6 +571,7 @@ class Putter {
     if (!committed) co_return fail(std::move(committed.error()));
     // The slots that the quorum did not wait for are finished now: a put that has ended leaves packs at their goal.
     report_.packs_below_goal = co_await core_.pool().settle();
+    co_await core_.adapt_keepers(target_);
     const peer::Traffic traffic = core_.peers().traffic();
     report_.bytes_sent = traffic.bytes_sent - traffic_before_.bytes_sent;
     report_.bytes_received = traffic.bytes_received - traffic_before_.bytes_received;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/limits.h"
+#include "bench/pool_bench.h"
 #include "bench/stages.h"
 #include "os/memory.h"
 
@@ -24,7 +25,23 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingDirectory);
   stages->add_flag("--quick", stage_options.quick, "few bytes: only to see that everything runs");
 
+  bench::PoolBenchOptions pool_options;
+  CLI::App* pool = app.add_subcommand("pool", "put and get through six real daemons on this machine, beside that limit");
+  pool->add_option("--megabytes", pool_options.megabytes, "of incompressible data")->capture_default_str();
+  pool->add_option("--files", pool_options.small_files, "of 4 KiB")->capture_default_str();
+  pool->add_option("--folder", pool_options.folder, "where everything is (default: temporary files)")
+      ->check(CLI::ExistingDirectory);
+
   CLI11_PARSE(app, argc, argv);
+
+  if (pool->parsed()) {
+    auto report = bench::measure_pool(pool_options);
+    if (!report) {
+      std::fprintf(stderr, "cairn-bench: %s\n", to_string(report.error()).c_str());
+      return 1;
+    }
+    std::fputs((json ? bench::to_json(*report) : bench::to_text(*report)).c_str(), stdout);
+  }
 
   if (stages->parsed()) {
     if (stage_options.k + stage_options.m > kMaxSlots) {

@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from pool import BIN, PoolTest, Pool, describe
+from pool import BIN, Pool, describe
 
 
 class Faults(unittest.TestCase):
@@ -140,24 +140,36 @@ class Faults(unittest.TestCase):
         with open(big, "wb") as file:
             for _ in range(700):
                 file.write(os.urandom(1 << 20))
-        for _ in range(40):  # until a part of it was committed
-            command = subprocess.Popen([BIN / "cairn", "put", big, "main:/big", "--home", me.home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            deadline = time.monotonic() + 60
-            while command.poll() is None and time.monotonic() < deadline:
-                part = me.cairn("stat", "main:/.cairn-partial", expect=None)
-                if part.returncode == 0:
-                    break
-                time.sleep(0.05)
-            command.kill()
-            command.wait()
-            me.cairn("stat", "main:/big", expect=None)
-            break
+        command = subprocess.Popen([BIN / "cairn", "put", big, "main:/big", "--home", me.home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        # Until a first part of it was committed.
+        while command.poll() is None and time.monotonic() < deadline:
+            if me.cairn("stat", "main:/.cairn-partial", expect=None).returncode == 0:
+                break
+        self.assertIsNone(command.poll(), "it was not over before it could be killed")
+        command.kill()
+        command.wait()
+        me.cairn("stat", "main:/big", expect=10)
         listed = me.cairn("ls", "-R", "main:/").stdout
         self.assertNotIn(b"cairn-partial", listed)
         again = me.json("put", big, "main:/big")
         self.assertGreaterEqual(again["resumed_bytes"], 256 << 20)
         me.cairn("get", "main:/big", pool.root / "out")
         self.assertEqual(subprocess.run(["cmp", big, pool.root / "out"]).returncode, 0)
+
+    def test_keepers_follow_the_pool_as_it_grows(self):
+        pool = self.pool(nodes=1)
+        me = pool.nodes[0]
+        note = pool.root / "note"
+        note.write_bytes(os.urandom(100000))
+        me.cairn("put", note, "main:/one")
+        self.assertEqual(len(me.json("volume", "info", "main")["keepers"]), 1)
+        for _ in range(5):
+            pool.add()
+        pool.wait_for(6)
+        me.cairn("put", note, "main:/two")
+        self.assertEqual(len(me.json("volume", "info", "main")["keepers"]), 5)
+        self.assertEqual(me.cairn("cat", "main:/one").stdout, note.read_bytes())
 
     def test_a_daemon_stops_cleanly_on_sigterm_and_a_second_one_is_refused(self):
         pool = self.pool(nodes=1)

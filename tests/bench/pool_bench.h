@@ -1,0 +1,37 @@
+#pragma once
+// End to end: put and get through six daemons of their own processes on this machine, with the CPU time of all of them.
+
+#include <string>
+#include <vector>
+
+#include "cairn/client.h"
+#include "bench/stages.h"
+
+namespace cairn::bench {
+
+struct PoolBenchOptions {
+  uint64_t megabytes = 1024;
+  uint64_t small_files = 10000;
+  std::string folder;
+};
+
+// One piece of work.
+struct PoolStep {
+  std::string name;
+  uint64_t bytes = 0, files = 0;
+  double seconds = 0;
+  double client_cpu = 0, daemons_cpu = 0;  // seconds
+  double limit_cpu = 0;                    // what the stages alone imply; 0: not comparable
+  uint64_t packs = 0, requests = 0, wire_bytes = 0;
+  uint64_t client_peak = 0, daemons_peak = 0;  // bytes of memory: of this process; of the largest daemon
+};
+
+struct PoolReportFigures {
+  std::vector<PoolStep> steps;
+};
+
+Result<PoolReportFigures> measure_pool(const PoolBenchOptions& options);
+std::string to_text(const PoolReportFigures& report);
+std::string to_json(const PoolReportFigures& report);
+
+}  // namespace cairn::bench
