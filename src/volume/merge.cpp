@@ -384,7 +384,10 @@ class Merger {
   env::Task<Status> undo_removal(InodeId id) {
     const KeyRange range = range_of(id);
     for (auto at = out_.edits.lower_bound(range.first); at != out_.edits.end() && at->first < range.last;) {
-      at = at->second ? std::next(at) : out_.edits.erase(at);
+      // What was below a directory stays removed, unless it is kept for its own sake.
+      const auto parsed = parse_inode_key(at->first);
+      const bool back = !at->second && parsed && parsed->kind != ItemKind::entry;
+      at = back ? out_.edits.erase(at) : std::next(at);
     }
     std::vector<InodeId> above;
     for (const auto& [key, value] : *in_.ours) {
@@ -504,6 +507,11 @@ class Merger {
     std::map<InodeId, int64_t> names, subdirectories;
     for (const auto& [key, value] : out_.edits) {
       const auto parsed = parse_inode_key(key);
+      if (parsed && parsed->kind == ItemKind::inode && value) {
+        auto inode = decode_inode(*value);  // our own count may be of names that are not taken after all
+        if (!inode) co_return fail(std::move(inode.error()));
+        (inode->is_directory() ? subdirectories : names)[parsed->inode] += 0;
+      }
       if (!parsed || parsed->kind != ItemKind::entry) continue;
       auto there = co_await theirs(key);
       if (!there) co_return fail(std::move(there.error()));

@@ -1,6 +1,7 @@
 #include "wire/message.h"
 
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <limits>
 
@@ -12,6 +13,8 @@ Status decode_into(google::protobuf::MessageLite& message, ByteView bytes) {
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     return fail(Code::corrupt, "a message beyond 2 GiB");
   }
+  // protobuf would write lines on stderr that any peer can cause; the error says what matters.
+  [[maybe_unused]] static const auto silenced = google::protobuf::SetLogHandler(nullptr);
   google::protobuf::io::CodedInputStream input(bytes.data(), static_cast<int>(bytes.size()));
   input.SetRecursionLimit(kMaxNesting);
   if (!message.ParseFromCodedStream(&input) || !input.ConsumedEntireMessage()) {

@@ -84,12 +84,14 @@ inline void check_workers(const MakeBench& make) {
     bench->run([](World w, bool& flag) -> Task<void> {
       for (int round = 0; round < 50; ++round) {
         std::atomic<bool> ran = false;
+        bool gone = false;
         {
           TaskGroup group(w.executor);
-          group.spawn([](World v, std::atomic<bool>& r, bool& f) -> Task<void> {
+          // Resumed while its group lives is fine: a thread may be that quick.
+          group.spawn([](World v, std::atomic<bool>& r, const bool& ended, bool& f) -> Task<void> {
             co_await v.workers.run([&r]() -> int { return r = true; });
-            f = true;
-          }(w, ran, flag));
+            if (ended) f = true;
+          }(w, ran, gone, flag));
           // The strand is kept busy until the job has run, where there are threads; else it is cancelled before.
           OneShot<bool> turn(w.executor);
           w.executor.post([turn] { turn.set(true); });
@@ -97,6 +99,7 @@ inline void check_workers(const MakeBench& make) {
           for (volatile int spin = 0; spin < 100'000 && !ran; spin = spin + 1) {
           }
         }
+        gone = true;
       }
       co_await sleep_for(w.clock, std::chrono::milliseconds(2));
     }(world, resumed));

@@ -84,8 +84,12 @@ RawTls::~RawTls() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-bool RawTls::dial(const env::Address& address) {
-  const int connected = dial_tcp(address);
+void RawTls::refuse_peers() {
+  SSL_set_verify(ssl_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, [](int, X509_STORE_CTX*) { return 0; });
+}
+
+bool RawTls::dial(const env::Address& address, bool small_buffer) {
+  const int connected = dial_tcp(address, small_buffer);
   if (connected < 0) return false;
   take(connected);
   return true;
@@ -137,7 +141,7 @@ void RawTls::break_off() {
   ::shutdown(descriptor_, SHUT_RDWR);
 }
 
-int dial_tcp(const env::Address& address) {
+int dial_tcp(const env::Address& address, bool small_buffer) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(address.port);
@@ -145,6 +149,8 @@ int dial_tcp(const env::Address& address) {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return -1;
   set_timeout(descriptor);
+  const int small = 4096;
+  if (small_buffer) ::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   if (::connect(descriptor, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return descriptor;
   ::close(descriptor);
   return -1;

@@ -30,8 +30,10 @@ class RawTls {
   RawTls(const RawTls&) = delete;
   RawTls& operator=(const RawTls&) = delete;
 
-  // TCP only.
-  bool dial(const env::Address& address);
+  // TCP only; with a small receive buffer what it does not read soon fills the other side's.
+  bool dial(const env::Address& address, bool small_buffer = false);
+  // Whatever certificate the other side shows, it is refused.
+  void refuse_peers();
   // Takes the descriptor of a connection over.
   void take(int descriptor);
   bool handshake();
@@ -55,7 +57,7 @@ class RawTls {
 };
 
 // A TCP socket that is connected to the address and says nothing; -1 when that fails.
-int dial_tcp(const env::Address& address);
+int dial_tcp(const env::Address& address, bool small_buffer = false);
 // A TCP socket that listens on a free port of 127.0.0.1.
 struct RawListener {
   RawListener();

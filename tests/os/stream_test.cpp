@@ -1,6 +1,6 @@
 // Streams against peers that are silent, rude or slow.
 
-#include <openssl/sslerr.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -244,20 +244,35 @@ TEST_CASE("a server that accepts and never speaks is unreachable at the deadline
 
 namespace {
 
+// What is accepted on this port from now on has a small send buffer (it comes from the listening socket), so that a
+// peer that does not read is felt soon.
+void shrink_send_buffers(uint16_t port) {
+  for (int descriptor = 3; descriptor < 1024; ++descriptor) {
+    sockaddr_in at{};
+    socklen_t length = sizeof at;
+    if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&at), &length) != 0) continue;
+    const int small = 4096;
+    if (at.sin_family == AF_INET && ntohs(at.sin_port) == port) {
+      ::setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    }
+  }
+}
+
 // A raw client that has shaken hands with node 1 and is `door.streams[0]` there.
 struct Met {
   RealBench bench;
   Door door{bench.network(1)};
   RawTls client{false, RawTls::Shows::certificate, form_of(9)};
-  Met() {
-    bench.run([](Met& m) -> env::Task<void> {
+  explicit Met(bool small_buffer = false) {
+    if (small_buffer) shrink_send_buffers(door.listener->address().port);
+    bench.run([](Met& m, bool small) -> env::Task<void> {
       const env::Address address = m.door.listener->address();
       const bool good = co_await m.bench.world(0).workers.run(
-          [&m, &address] { return m.client.dial(address) && m.client.handshake(); });
+          [&m, &address, small] { return m.client.dial(address, small) && m.client.handshake(); });
       REQUIRE(good);
       const bool came = co_await until(m.bench.loop(), [&m] { return m.door.streams.size() == 1; });
       REQUIRE(came);
-    }(*this));
+    }(*this, small_buffer));
   }
   env::Stream& stream() { return *door.streams[0]; }
 };
@@ -347,7 +362,7 @@ TEST_CASE("a peer may change its keys as often as it likes, in both directions o
 }
 
 TEST_CASE("a peer that provokes answers and reads none is cut off") {
-  Met met;
+  Met met(true);
   const auto read = run(met.bench, [](Met& m) -> env::Task<Result<size_t>> {
     env::TaskGroup flood(m.bench.loop());
     flood.spawn([](Met& with) -> env::Task<void> {
