@@ -16,8 +16,8 @@ class DaemonProcess {
   DaemonProcess& operator=(const DaemonProcess&) = delete;
   ~DaemonProcess();
 
-  // Starts `program` (cairnd) on the home and waits for its ready line, 30 s at most or until `give_up` says so. Its log
-  // goes to the file `log`.
+  // Starts `program` (cairnd) on the home and waits for its ready line, 30 s at most or until `give_up` says so. Its
+  // log goes to the file `log`.
   Status start(const std::string& program, const std::string& home, const std::string& log,
                const std::function<bool()>& give_up);
   // Sends the signal and waits for the end; SIGKILL after 10 s.

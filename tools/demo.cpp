@@ -77,8 +77,8 @@ class Demo {
         if (!joined) return fail(joined.error());
       }
       daemons_.push_back(std::make_unique<DaemonProcess>());
-      CAIRN_TRY(
-          daemons_.back()->start(program, home(i), work_ + fmt::format("/node{}.log", i + 1), [] { return demo_interrupted != 0; }));
+      CAIRN_TRY(daemons_.back()->start(program, home(i), work_ + fmt::format("/node{}.log", i + 1),
+                                       [] { return demo_interrupted != 0; }));
       tell(fmt::format("node{} serves (process {})", i + 1, daemons_.back()->pid()));
     }
     return {};

@@ -25,7 +25,9 @@ Status add_bad_holders(env::Disk& disk, const std::string& home, const std::vect
   auto list = read_bad_holders(disk, home);
   if (!list) list = std::vector<BadHolder>{};  // a damaged list is begun anew: it is a report, not data
   for (const BadHolder& bad : found) {
-    std::erase_if(*list, [&](const BadHolder& old) { return old.bad.holder == bad.bad.holder && old.bad.shard == bad.bad.shard; });
+    std::erase_if(*list, [&](const BadHolder& old) {
+      return old.bad.holder == bad.bad.holder && old.bad.shard == bad.bad.shard;
+    });
     list->push_back(bad);
   }
   if (list->size() > kMaxBadHolders) list->erase(list->begin(), list->end() - kMaxBadHolders);

@@ -17,7 +17,9 @@ class Client::Impl {
 namespace {
 
 // Takes the "/" at the end of "main:/docs/" for what it says: into that folder.
-bool means_into(const std::string& text) { return text.ends_with('/'); }
+bool means_into(const std::string& text) {
+  return text.ends_with('/');
+}
 
 }  // namespace
 
@@ -32,7 +34,9 @@ Result<std::unique_ptr<Client>> Client::open(const ClientOptions& options) {
   return std::unique_ptr<Client>(new Client(std::move(impl)));
 }
 
-void Client::interrupt() { impl_->core->interrupt(); }
+void Client::interrupt() {
+  impl_->core->interrupt();
+}
 
 Result<PoolReport> Client::report() {
   return impl_->core->run<PoolReport>([&] { return client::pool_report(*impl_->core); });
@@ -68,25 +72,30 @@ Result<VolumeReport> Client::volume(const std::string& name) {
   return impl_->core->run<VolumeReport>([&] { return client::one_volume(*impl_->core, name); });
 }
 
-Result<TransferReport> Client::put(const std::vector<std::string>& sources, const std::string& destination, const TransferOptions& options) {
+Result<TransferReport> Client::put(const std::vector<std::string>& sources, const std::string& destination,
+                                   const TransferOptions& options) {
   auto path = TreePath::parse(destination);
   if (!path) return fail(std::move(path.error()));
-  return impl_->core->run<TransferReport>([&] { return client::put_files(*impl_->core, sources, *path, means_into(destination), options); });
+  return impl_->core->run<TransferReport>(
+      [&] { return client::put_files(*impl_->core, sources, *path, means_into(destination), options); });
 }
 
-Result<TransferReport> Client::get(const std::string& source, const std::string& destination, const TransferOptions& options) {
+Result<TransferReport> Client::get(const std::string& source, const std::string& destination,
+                                   const TransferOptions& options) {
   auto path = TreePath::parse(source);
   if (!path) return fail(std::move(path.error()));
   return impl_->core->run<TransferReport>([&] { return client::get_files(*impl_->core, *path, destination, options); });
 }
 
-Result<TransferReport> Client::put_stream(const ReadBytes& read, const std::string& destination, const TransferOptions& options) {
+Result<TransferReport> Client::put_stream(const ReadBytes& read, const std::string& destination,
+                                          const TransferOptions& options) {
   auto path = TreePath::parse(destination);
   if (!path) return fail(std::move(path.error()));
   return impl_->core->run<TransferReport>([&] { return client::put_stream(*impl_->core, read, *path, options); });
 }
 
-Result<TransferReport> Client::get_stream(const std::string& source, const WriteBytes& write, const TransferOptions& options) {
+Result<TransferReport> Client::get_stream(const std::string& source, const WriteBytes& write,
+                                          const TransferOptions& options) {
   auto path = TreePath::parse(source);
   if (!path) return fail(std::move(path.error()));
   return impl_->core->run<TransferReport>([&] { return client::get_stream(*impl_->core, *path, write, options); });

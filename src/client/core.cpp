@@ -14,12 +14,18 @@ LogLevel level_of(const std::string& name) {
 }
 
 // What the account record and the drive are called when they are first used.
-bool made_at_first_use(const std::string& name) { return name == "main" || name == "backups"; }
+bool made_at_first_use(const std::string& name) {
+  return name == "main" || name == "backups";
+}
 
 }  // namespace
 
 Core::Core(std::unique_ptr<Log> log, std::unique_ptr<os::RealWorld> real, Home home, peer::Identity identity)
-    : log_(std::move(log)), real_(std::move(real)), world_(real_->world()), home_(std::move(home)), identity_(std::move(identity)) {}
+    : log_(std::move(log)),
+      real_(std::move(real)),
+      world_(real_->world()),
+      home_(std::move(home)),
+      identity_(std::move(identity)) {}
 
 Result<std::unique_ptr<Core>> Core::open(const ClientOptions& options) {
   os::tune_allocator();
@@ -29,17 +35,23 @@ Result<std::unique_ptr<Core>> Core::open(const ClientOptions& options) {
   CAIRN_TRY(home.check());
   auto kept = home.identity();
   if (!kept) return fail(std::move(kept.error()));
-  if (kept->pending) return fail(Code::not_found, "joining the pool was not completed: run `cairn join` with the same code again");
+  if (kept->pending)
+    return fail(Code::not_found, "joining the pool was not completed: run `cairn join` with the same code again");
   auto membership = home.membership();
   if (!membership) return fail(std::move(membership.error()));
   real->set_identity(kept->identity.device.seed());
 
   std::unique_ptr<Core> core(new Core(std::move(log), std::move(real), std::move(home), std::move(kept->identity)));
-  core->peers_ = std::make_unique<peer::Peers>(core->world_, core->identity_, std::move(*membership), peer::PeersOptions{.serve = false});
+  core->peers_ = std::make_unique<peer::Peers>(core->world_, core->identity_, std::move(*membership),
+                                               peer::PeersOptions{.serve = false});
   core->peers_->on_change([c = core.get()] { c->membership_changed_ = true; });
   core->pool_ = std::make_unique<pool::PoolClient>(core->world_, *core->peers_, pool::PoolOptions{});
-  core->pool_->on_bad_shard([c = core.get()](const pool::BadShard& bad) { c->bad_holders_.push_back({bad, c->world_.clock.wall_now()}); });
-  core->account_ = std::make_unique<volume::Account>(core->world_, *core->peers_, volume::AccountOptions{.cache_path = core->home_.file("account"), .founding_path = core->home_.file("account-keepers")});
+  core->pool_->on_bad_shard(
+      [c = core.get()](const pool::BadShard& bad) { c->bad_holders_.push_back({bad, c->world_.clock.wall_now()}); });
+  core->account_ =
+      std::make_unique<volume::Account>(core->world_, *core->peers_,
+                                        volume::AccountOptions{.cache_path = core->home_.file("account"),
+                                                               .founding_path = core->home_.file("account-keepers")});
   core->real_->start();
   core->world_.executor.post([c = core.get()] {
     std::vector<env::Address> first;
@@ -60,11 +72,13 @@ env::Task<void> Core::shut_down() {
   co_await pool_->stop();
   co_await peers_->stop();
   if (!bad_holders_.empty()) {
-    if (auto kept = add_bad_holders(world_.disk, home_.path(), bad_holders_); !kept) log_->warning("bad_holders_not_kept", "error={}", to_string(kept.error()));
+    if (auto kept = add_bad_holders(world_.disk, home_.path(), bad_holders_); !kept)
+      log_->warning("bad_holders_not_kept", "error={}", to_string(kept.error()));
   }
   // What was learnt about the pool helps the next command to start; a running daemon keeps it better than we do.
   if (membership_changed_ && !home_.daemon_running()) {
-    if (auto kept = home_.save_membership(peers_->membership()); !kept) log_->warning("pool_not_kept", "error={}", to_string(kept.error()));
+    if (auto kept = home_.save_membership(peers_->membership()); !kept)
+      log_->warning("pool_not_kept", "error={}", to_string(kept.error()));
   }
 }
 
@@ -98,7 +112,8 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create) 
   opened->packs = volume::make_pack_io(*pool_);
   auto made = world_.disk.make_dirs(home_.file("heads"));
   if (!made) co_return fail(std::move(made.error()));
-  volume::VolumeOptions options{.deduplicates = entry->deduplicates, .high_water_path = home_.file("heads/" + entry->volume.hex())};
+  volume::VolumeOptions options{.deduplicates = entry->deduplicates,
+                                .high_water_path = home_.file("heads/" + entry->volume.hex())};
   options.name_of_node = [this](const NodeId& node) { return node_name(node); };
   auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
   if (!volume) co_return fail(std::move(volume.error()), name);

@@ -1,8 +1,8 @@
 #pragma once
 // Core: what a command of `cairn` stands on: the real world, sessions with the pool, the account, open volumes.
 //
-// Made on the caller's thread; its network thread is the strand. Everything but run(), call() and interrupt() is for tasks on
-// the strand.
+// Made on the caller's thread; its network thread is the strand. Everything but run(), call() and interrupt() is for
+// tasks on the strand.
 
 #include <atomic>
 #include <thread>
@@ -44,8 +44,8 @@ class Core {
   env::Task<Status> settle();
   // By name. main and backups are made at first use when `create`. Code::not_found.
   env::Task<Result<OpenVolume*>> open_volume(std::string name, bool create);
-  // Moves the account and this volume's head to the keepers that suit the pool now, where they are fewer than they should
-  // be or some are gone. Failing is no error of the command's: it is tried again by the next one.
+  // Moves the account and this volume's head to the keepers that suit the pool now, where they are fewer than they
+  // should be or some are gone. Failing is no error of the command's: it is tried again by the next one.
   env::Task<void> adapt_keepers(OpenVolume& open);
   std::string node_name(const NodeId& node);
 

@@ -47,7 +47,8 @@ class Getter {
     if (!is_folder) co_return fail(std::move(is_folder.error()), destination);
     std::string target = destination;
     const std::string name = name_of(source.path);
-    if (!name.empty() && (ends_in_slash || (*is_folder && !found->inode.is_directory()))) target = join(destination, name);
+    if (!name.empty() && (ends_in_slash || (*is_folder && !found->inode.is_directory())))
+      target = join(destination, name);
     if (found->inode.is_directory()) {
       auto done = co_await folder(found->id, found->inode, target, source.path == "/", 0);
       if (!done) co_return fail(std::move(done.error()));
@@ -229,12 +230,14 @@ class Getter {
     }
     const uint64_t size = wanted.about.size;
     if (size <= kInlineFileSize) {  // its bytes are here already
-      auto done = co_await world_.workers.run([&] { return restore_small_file(wanted.path, as_bytes(wanted.about.inline_data), about); });
+      auto done = co_await world_.workers.run(
+          [&] { return restore_small_file(wanted.path, as_bytes(wanted.about.inline_data), about); });
       if (!done) co_return done;
       count(size);
       co_return Status{};
     }
-    auto opened = co_await world_.workers.run([&] { return PartFile::open(world_.disk, wanted.path, record_path(wanted), size); });
+    auto opened = co_await world_.workers.run(
+        [&] { return PartFile::open(world_.disk, wanted.path, record_path(wanted), size); });
     if (!opened) co_return fail(std::move(opened.error()));
     PartFile& part = **opened;
     const uint64_t resumed = part.complete_up_to();
@@ -263,8 +266,8 @@ class Getter {
     meter_.progress.bytes_done += size;
   }
 
-  // Where it is noted how far a large file is. The name says which version of which file goes where: what was fetched of
-  // another is of no use.
+  // Where it is noted how far a large file is. The name says which version of which file goes where: what was fetched
+  // of another is of no use.
   std::string record_path(const Wanted& wanted) const;
 
   TransferReport finish() {
@@ -283,9 +286,9 @@ class Getter {
   Meter meter_;
   peer::Traffic traffic_before_;
   env::Semaphore slots_;
-  std::map<InodeId, std::string> first_names_;                        // of hard-linked files
-  std::vector<std::pair<std::string, std::string>> pending_links_;    // path, first name
-  std::vector<std::pair<std::string, RestoredAttributes>> folders_;   // attributes to be set, inner ones first
+  std::map<InodeId, std::string> first_names_;                       // of hard-linked files
+  std::vector<std::pair<std::string, std::string>> pending_links_;   // path, first name
+  std::vector<std::pair<std::string, RestoredAttributes>> folders_;  // attributes to be set, inner ones first
   std::optional<Error> first_error_;
   TransferReport report_;
 };
@@ -310,12 +313,14 @@ env::Task<Result<volume::View>> view_of(Core& core, std::string tree) {
 
 }  // namespace
 
-env::Task<Result<TransferReport>> get_files(Core& core, TreePath source, std::string destination, TransferOptions options) {
+env::Task<Result<TransferReport>> get_files(Core& core, TreePath source, std::string destination,
+                                            TransferOptions options) {
   auto view = co_await view_of(core, source.tree);
   if (!view) co_return fail(std::move(view.error()));
   const bool ends_in_slash = destination.ends_with('/');
   std::error_code error;
-  destination = std::filesystem::absolute(destination, error).lexically_normal().string();  // names the records of resumption
+  destination =
+      std::filesystem::absolute(destination, error).lexically_normal().string();  // names the records of resumption
   if (error) co_return fail(Code::bad_input, "not a path: '" + destination + "'");
   while (destination.size() > 1 && destination.ends_with('/')) destination.pop_back();
   if (ends_in_slash) destination += "/";
@@ -324,7 +329,8 @@ env::Task<Result<TransferReport>> get_files(Core& core, TreePath source, std::st
   co_return report;
 }
 
-env::Task<Result<TransferReport>> get_stream(Core& core, TreePath source, Client::WriteBytes write, TransferOptions options) {
+env::Task<Result<TransferReport>> get_stream(Core& core, TreePath source, Client::WriteBytes write,
+                                             TransferOptions options) {
   auto view = co_await view_of(core, source.tree);
   if (!view) co_return fail(std::move(view.error()));
   Getter getter(core, std::move(*view), std::move(options));

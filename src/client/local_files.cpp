@@ -15,14 +15,21 @@ namespace {
 
 volume::FileType type_from(os::FileType type) {
   switch (type) {
-    case os::FileType::folder: return volume::FileType::directory;
-    case os::FileType::symlink: return volume::FileType::symlink;
-    case os::FileType::fifo: return volume::FileType::fifo;
-    case os::FileType::socket: return volume::FileType::socket;
-    case os::FileType::character_device: return volume::FileType::character_device;
-    case os::FileType::block_device: return volume::FileType::block_device;
+    case os::FileType::folder:
+      return volume::FileType::directory;
+    case os::FileType::symlink:
+      return volume::FileType::symlink;
+    case os::FileType::fifo:
+      return volume::FileType::fifo;
+    case os::FileType::socket:
+      return volume::FileType::socket;
+    case os::FileType::character_device:
+      return volume::FileType::character_device;
+    case os::FileType::block_device:
+      return volume::FileType::block_device;
     case os::FileType::regular:
-    case os::FileType::unknown: break;
+    case os::FileType::unknown:
+      break;
   }
   return volume::FileType::file;
 }
@@ -61,7 +68,9 @@ WalkEvent failure(std::string path, Error error) {
   return event;
 }
 
-std::string below(const std::string& path, const std::string& name) { return path.ends_with('/') ? path + name : path + "/" + name; }
+std::string below(const std::string& path, const std::string& name) {
+  return path.ends_with('/') ? path + name : path + "/" + name;
+}
 
 }  // namespace
 
@@ -72,20 +81,33 @@ struct TreeWalk::Level {
 
 struct TreeWalk::Names : OwnerNames {};
 
-TreeWalk::TreeWalk(std::string root, std::string name) : root_(std::move(root)), name_(std::move(name)), names_(std::make_unique<Names>()) {}
+TreeWalk::TreeWalk(std::string root, std::string name)
+    : root_(std::move(root)), name_(std::move(name)), names_(std::make_unique<Names>()) {}
 TreeWalk::~TreeWalk() = default;
 
 // Looks at one entry of `parent`; a folder is entered, a small file is read.
-void TreeWalk::visit(const void* parent_folder, const std::string& own_name, const std::string& path, const std::string& shown_name, std::vector<WalkEvent>& events) {
+void TreeWalk::visit(const void* parent_folder, const std::string& own_name, const std::string& path,
+                     const std::string& shown_name, std::vector<WalkEvent>& events) {
   const auto& parent = *static_cast<const os::Folder*>(parent_folder);
   auto info = parent.info(own_name);
   if (!info) {
     events.push_back(failure(path, std::move(info.error())));
     return;
   }
-  LocalEntry entry{.path = path, .name = shown_name, .type = type_from(info->type), .mode = info->mode, .uid = info->user, .gid = info->group,
-                   .links = info->links, .size = info->size, .device = info->device, .inode = info->inode,
-                   .rdev = gnu_dev_makedev(info->device_major, info->device_minor), .mtime = info->modified, .ctime = info->changed, .atime = info->accessed};
+  LocalEntry entry{.path = path,
+                   .name = shown_name,
+                   .type = type_from(info->type),
+                   .mode = info->mode,
+                   .uid = info->user,
+                   .gid = info->group,
+                   .links = info->links,
+                   .size = info->size,
+                   .device = info->device,
+                   .inode = info->inode,
+                   .rdev = gnu_dev_makedev(info->device_major, info->device_minor),
+                   .mtime = info->modified,
+                   .ctime = info->changed,
+                   .atime = info->accessed};
   entry.owner = names_->user(entry.uid);
   entry.group = names_->group(entry.gid);
   if (info->type == os::FileType::symlink) {
@@ -118,7 +140,8 @@ void TreeWalk::visit(const void* parent_folder, const std::string& own_name, con
   } else if (extended.error().code != Code::unsupported) {
     events.push_back(failure(path, std::move(extended.error())));
   }
-  if (info->type == os::FileType::regular && info->size <= kSmallFile && info->allocated >= info->size && info->size > 0) {
+  if (info->type == os::FileType::regular && info->size <= kSmallFile && info->allocated >= info->size &&
+      info->size > 0) {
     auto file = parent.open_file(own_name);
     if (!file) {
       events.push_back(failure(path, std::move(file.error())));
@@ -237,7 +260,8 @@ Result<std::optional<LocalReader::Piece>> LocalReader::read(uint64_t offset, siz
     if (info->size <= offset) return std::optional<Piece>();
     return std::optional<Piece>(Piece{.offset = offset, .bytes = {}, .hole = info->size - offset});
   }
-  if ((*run)->offset > offset) return std::optional<Piece>(Piece{.offset = offset, .bytes = {}, .hole = (*run)->offset - offset});
+  if ((*run)->offset > offset)
+    return std::optional<Piece>(Piece{.offset = offset, .bytes = {}, .hole = (*run)->offset - offset});
   const uint64_t left = (*run)->offset + (*run)->length - offset;
   Buffer bytes(std::min<uint64_t>(most, left));
   auto got = open_->file.read_at(offset, bytes.span());

@@ -34,7 +34,7 @@ struct WalkEvent {
   Error error{};     // failed
 };
 
-inline constexpr size_t kWalkBatch = 256;             // events of one job
+inline constexpr size_t kWalkBatch = 256;              // events of one job
 inline constexpr uint64_t kWalkBatchBytes = 4 * kMiB;  // content of one job
 inline constexpr uint64_t kSmallFile = 128 * kKiB;     // files up to here are read by the walk
 
@@ -75,7 +75,7 @@ class LocalReader {
   ~LocalReader();
   struct Piece {
     uint64_t offset = 0;
-    Buffer bytes;           // empty: a hole of `hole` bytes
+    Buffer bytes;  // empty: a hole of `hole` bytes
     uint64_t hole = 0;
   };
   // From `offset` on, at most `most` bytes; nothing at the end of the file.

@@ -12,19 +12,30 @@ namespace {
 
 os::FileType type_to(volume::FileType type) {
   switch (type) {
-    case volume::FileType::directory: return os::FileType::folder;
-    case volume::FileType::symlink: return os::FileType::symlink;
-    case volume::FileType::fifo: return os::FileType::fifo;
-    case volume::FileType::socket: return os::FileType::socket;
-    case volume::FileType::character_device: return os::FileType::character_device;
-    case volume::FileType::block_device: return os::FileType::block_device;
-    case volume::FileType::file: break;
+    case volume::FileType::directory:
+      return os::FileType::folder;
+    case volume::FileType::symlink:
+      return os::FileType::symlink;
+    case volume::FileType::fifo:
+      return os::FileType::fifo;
+    case volume::FileType::socket:
+      return os::FileType::socket;
+    case volume::FileType::character_device:
+      return os::FileType::character_device;
+    case volume::FileType::block_device:
+      return os::FileType::block_device;
+    case volume::FileType::file:
+      break;
   }
   return os::FileType::regular;
 }
 
 os::Attributes attributes_of(const RestoredAttributes& about) {
-  os::Attributes attributes{.mode = about.inode.mode, .owner = std::pair(about.inode.uid, about.inode.gid), .extended = {}, .modified = about.inode.mtime, .accessed = std::nullopt};
+  os::Attributes attributes{.mode = about.inode.mode,
+                            .owner = std::pair(about.inode.uid, about.inode.gid),
+                            .extended = {},
+                            .modified = about.inode.mtime,
+                            .accessed = std::nullopt};
   for (const volume::Xattr& xattr : about.xattrs) attributes.extended.push_back({xattr.name, xattr.value});
   return attributes;
 }
@@ -57,7 +68,8 @@ Result<bool> is_directory(const std::string& path) {
   auto folder = os::Folder::open(path);
   if (folder) return true;
   auto place = os::open_parent(path);
-  if (!place) return place.error().code == Code::not_found ? Result<bool>(false) : Result<bool>(fail(std::move(place.error())));
+  if (!place)
+    return place.error().code == Code::not_found ? Result<bool>(false) : Result<bool>(fail(std::move(place.error())));
   return false;
 }
 
@@ -119,7 +131,8 @@ Result<bool> restore_special(const std::string& path, const RestoredAttributes& 
   if (type == os::FileType::symlink) {
     CAIRN_TRY(place->folder.make_symlink(place->name, about.inode.inline_data));
   } else {
-    CAIRN_TRY(place->folder.make_special(place->name, type, gnu_dev_major(about.inode.rdev), gnu_dev_minor(about.inode.rdev)));
+    CAIRN_TRY(place->folder.make_special(place->name, type, gnu_dev_major(about.inode.rdev),
+                                         gnu_dev_minor(about.inode.rdev)));
   }
   CAIRN_TRY(checked(place->folder.apply(place->name, attributes_of(about))));
   return true;
@@ -127,10 +140,12 @@ Result<bool> restore_special(const std::string& path, const RestoredAttributes& 
 
 Result<bool> same_file_there(const std::string& path, const RestoredAttributes& about) {
   auto place = os::open_parent(path);
-  if (!place) return place.error().code == Code::not_found ? Result<bool>(false) : Result<bool>(fail(std::move(place.error())));
+  if (!place)
+    return place.error().code == Code::not_found ? Result<bool>(false) : Result<bool>(fail(std::move(place.error())));
   auto there = look(*place);
   if (!there) return fail(std::move(there.error()));
-  return *there && (*there)->type == os::FileType::regular && (*there)->size == about.inode.size && (*there)->modified == about.inode.mtime;
+  return *there && (*there)->type == os::FileType::regular && (*there)->size == about.inode.size &&
+         (*there)->modified == about.inode.mtime;
 }
 
 Status restore_small_file(const std::string& path, ByteView content, const RestoredAttributes& about) {
@@ -153,14 +168,20 @@ struct PartFile::Open {
 };
 
 PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, std::string record_path, uint64_t size, uint64_t synced)
-    : disk_(disk), open_(std::move(open)), record_path_(std::move(record_path)), size_(size), synced_(synced), written_(synced) {}
+    : disk_(disk),
+      open_(std::move(open)),
+      record_path_(std::move(record_path)),
+      size_(size),
+      synced_(synced),
+      written_(synced) {}
 
 PartFile::~PartFile() {
   // Not finished: what was synced stays for the next run, if that is to find it again; else nothing stays.
   if (open_ && synced_ == 0) (void)open_->file.discard();
 }
 
-Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::string& path, const std::string& record_path, uint64_t size) {
+Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::string& path,
+                                                 const std::string& record_path, uint64_t size) {
   uint64_t synced = 0;
   if (size >= kResumableFile) {
     if (auto record = env::read_file(disk, record_path, 64); record) {

@@ -1,8 +1,8 @@
 #pragma once
 // The member's own files: bringing entries of a volume back. Blocks: call from Workers.
 //
-// A file is written under a temporary name beside its own and renamed when it is whole. Ownership and extended attributes
-// that the system refuses (no privileges, another file system) are left out: the content counts.
+// A file is written under a temporary name beside its own and renamed when it is whole. Ownership and extended
+// attributes that the system refuses (no privileges, another file system) are left out: the content counts.
 
 #include <memory>
 
@@ -32,12 +32,12 @@ Status restore_small_file(const std::string& path, ByteView content, const Resto
 // From this size on an interrupted get goes on within the file.
 inline constexpr uint64_t kResumableFile = 64 * kMiB;
 
-// A file on its way. `record_path`: where it is noted how far it is, in the home; the file's place and version are part of its
-// name, so a record of another version is never found.
+// A file on its way. `record_path`: where it is noted how far it is, in the home; the file's place and version are part
+// of its name, so a record of another version is never found.
 class PartFile {
  public:
-  static Result<std::unique_ptr<PartFile>> open(env::Disk& disk, const std::string& path, const std::string& record_path,
-                                                uint64_t size);
+  static Result<std::unique_ptr<PartFile>> open(env::Disk& disk, const std::string& path,
+                                                const std::string& record_path, uint64_t size);
   ~PartFile();
   uint64_t complete_up_to() const { return synced_; }
   // In the order of offsets.

@@ -19,9 +19,21 @@ env::Task<Result<OpenVolume*>> opened(Core& core, std::string tree, bool create)
 }
 
 FileStatus describe(std::string path, volume::InodeId id, const volume::Inode& inode) {
-  FileStatus status{.path = std::move(path), .type = static_cast<FileType>(static_cast<int>(inode.type) - 1), .mode = inode.mode, .uid = inode.uid, .gid = inode.gid,
-                    .links = inode.is_directory() ? inode.links + 2 : inode.links, .size = inode.size, .inode = id, .device = inode.rdev, .mtime = inode.mtime,
-                    .ctime = inode.ctime, .btime = inode.btime, .target = {}, .owner = inode.owner, .group = inode.group};
+  FileStatus status{.path = std::move(path),
+                    .type = static_cast<FileType>(static_cast<int>(inode.type) - 1),
+                    .mode = inode.mode,
+                    .uid = inode.uid,
+                    .gid = inode.gid,
+                    .links = inode.is_directory() ? inode.links + 2 : inode.links,
+                    .size = inode.size,
+                    .inode = id,
+                    .device = inode.rdev,
+                    .mtime = inode.mtime,
+                    .ctime = inode.ctime,
+                    .btime = inode.btime,
+                    .target = {},
+                    .owner = inode.owner,
+                    .group = inode.group};
   if (inode.type == volume::FileType::symlink) status.target = inode.inline_data;
   return status;
 }
@@ -29,7 +41,8 @@ static_assert(static_cast<int>(FileType::file) == static_cast<int>(volume::FileT
 static_assert(static_cast<int>(FileType::block_device) == static_cast<int>(volume::FileType::block_device) - 1);
 
 // False when `visit` wants no more.
-env::Task<Result<bool>> walk(volume::View view, volume::InodeId folder, std::string path, bool recursive, size_t depth, const std::function<bool(const FileStatus&)>& visit) {
+env::Task<Result<bool>> walk(volume::View view, volume::InodeId folder, std::string path, bool recursive, size_t depth,
+                             const std::function<bool(const FileStatus&)>& visit) {
   if (depth > volume::kMaxPathDepth) co_return fail(Code::too_large, "folders are nested too deeply");
   std::string after;
   for (;;) {
@@ -55,7 +68,9 @@ env::Task<Result<bool>> walk(volume::View view, volume::InodeId folder, std::str
   }
 }
 
-bool is_reserved(const std::string& path) { return path == kPartialDirectory || path.starts_with(std::string(kPartialDirectory) + "/"); }
+bool is_reserved(const std::string& path) {
+  return path == kPartialDirectory || path.starts_with(std::string(kPartialDirectory) + "/");
+}
 
 env::Task<Status> committed(std::unique_ptr<volume::Transaction> edit) {
   auto done = co_await edit->commit();
@@ -143,7 +158,8 @@ env::Task<Status> remove_path(Core& core, TreePath path, bool recursive) {
   if (!place) co_return fail(std::move(place.error()));
   auto entry = co_await (*edit)->view().lookup(place->parent, place->name);
   if (!entry) co_return fail(std::move(entry.error()));
-  if (entry->type == volume::FileType::directory && !recursive) co_return fail(Code::bad_input, "it is a folder: say -r");
+  if (entry->type == volume::FileType::directory && !recursive)
+    co_return fail(Code::bad_input, "it is a folder: say -r");
   auto removed = co_await (*edit)->remove_tree(place->parent, place->name);
   if (!removed) co_return removed;
   auto done = co_await committed(std::move(*edit));
@@ -151,8 +167,11 @@ env::Task<Status> remove_path(Core& core, TreePath path, bool recursive) {
 }
 
 env::Task<Result<VolumeReport>> create_volume(Core& core, std::string name, bool deduplicates) {
-  const bool plain = !name.empty() && name.size() <= kMaxVolumeName && name.find_first_of(":/\n\r\t") == std::string::npos && name != "latest" && name[0] != '-';
-  if (!plain) co_return fail(Code::bad_input, "a volume's name has 1 to 64 bytes without ':', '/' and control characters, and is not 'latest'");
+  const bool plain = !name.empty() && name.size() <= kMaxVolumeName &&
+                     name.find_first_of(":/\n\r\t") == std::string::npos && name != "latest" && name[0] != '-';
+  if (!plain)
+    co_return fail(Code::bad_input,
+                   "a volume's name has 1 to 64 bytes without ':', '/' and control characters, and is not 'latest'");
   auto settled = co_await core.settle();
   if (!settled) co_return fail(std::move(settled.error()));
   auto made = co_await core.account().create_volume(name, deduplicates);

@@ -1,6 +1,6 @@
 #pragma once
-// Large files on their way: kept in a folder of the volume that no listing shows, under a name that follows from what is
-// stored where to, until they are whole.
+// Large files on their way: kept in a folder of the volume that no listing shows, under a name that follows from what
+// is stored where to, until they are whole.
 
 #include "base/ids.h"
 #include "client/local_files.h"

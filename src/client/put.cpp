@@ -16,8 +16,8 @@ using volume::InodeId;
 constexpr Duration kCommitPeriod = std::chrono::seconds(20);
 constexpr size_t kReadBlock = 4 * kMiB;
 
-// Writes into a file from an offset on; unlike Transaction::write_file() what is there stays, so it can be committed as it
-// grows.
+// Writes into a file from an offset on; unlike Transaction::write_file() what is there stays, so it can be committed as
+// it grows.
 class Appender final : public volume::FileWriter {
  public:
   Appender(volume::Transaction& edit, InodeId inode, uint64_t offset) : edit_(edit), inode_(inode), offset_(offset) {}
@@ -147,8 +147,10 @@ class Putter {
       case Code::denied:
       case Code::corrupt:
       case Code::damaged:
-      case Code::interrupted: return true;
-      default: return false;
+      case Code::interrupted:
+        return true;
+      default:
+        return false;
     }
   }
 
@@ -187,9 +189,10 @@ class Putter {
       // The next batch is read while this one is stored.
       env::OneShot<std::vector<WalkEvent>> ahead(world_.executor);
       env::TaskGroup reading(world_.executor);
-      reading.spawn([](env::Workers& workers, TreeWalk& w, env::OneShot<std::vector<WalkEvent>> out) -> env::Task<void> {
-        out.set(co_await workers.run([&] { return w.next(); }));
-      }(world_.workers, walk, ahead));
+      reading.spawn(
+          [](env::Workers& workers, TreeWalk& w, env::OneShot<std::vector<WalkEvent>> out) -> env::Task<void> {
+            out.set(co_await workers.run([&] { return w.next(); }));
+          }(world_.workers, walk, ahead));
       for (WalkEvent& event : next) {
         auto done = co_await take(std::move(event), merge_root);
         if (!done) co_return fail(std::move(done.error()));
@@ -206,7 +209,9 @@ class Putter {
 
   env::Task<Status> take(WalkEvent event, bool merge_root) {
     switch (event.kind) {
-      case WalkEvent::Kind::failed: failed(event.entry.path, event.error); co_return Status{};
+      case WalkEvent::Kind::failed:
+        failed(event.entry.path, event.error);
+        co_return Status{};
       case WalkEvent::Kind::enter: {
         auto done = co_await enter(std::move(event.entry), merge_root && levels_.size() == 1);
         co_return done;
@@ -215,7 +220,8 @@ class Putter {
         auto done = co_await leave();
         co_return done;
       }
-      case WalkEvent::Kind::entry: break;
+      case WalkEvent::Kind::entry:
+        break;
     }
     if (skipping_ > 0) co_return Status{};
     meter_.progress.current = event.entry.path;
@@ -343,7 +349,8 @@ class Putter {
       ++report_.unchanged;
       co_return Status{};
     }
-    if (there && there->type == FileType::directory) co_return fail(Code::exists, "a folder of that name is in the volume");
+    if (there && there->type == FileType::directory)
+      co_return fail(Code::exists, "a folder of that name is in the volume");
     if (there) {
       auto cleared = co_await edit_->unlink(level.inode, name);
       if (!cleared) co_return cleared;
@@ -357,7 +364,8 @@ class Putter {
     if (existing) {
       auto now = co_await edit_->view().inode(*existing);
       if (!now) co_return fail(std::move(now.error()));
-      const bool same_content = entry.type == FileType::symlink ? now->inline_data == entry.target : now->rdev == entry.rdev;
+      const bool same_content =
+          entry.type == FileType::symlink ? now->inline_data == entry.target : now->rdev == entry.rdev;
       if (same_content) {
         if (same_attributes(*now, entry) && now->mtime == entry.mtime) {
           ++report_.unchanged;
@@ -437,7 +445,8 @@ class Putter {
   }
 
   // From `offset` on to its end, or up to `limit` bytes further.
-  env::Task<Status> copy(LocalReader& reader, volume::FileWriter& writer, uint64_t offset, LocalEntry entry, uint64_t limit = UINT64_MAX) {
+  env::Task<Status> copy(LocalReader& reader, volume::FileWriter& writer, uint64_t offset, LocalEntry entry,
+                         uint64_t limit = UINT64_MAX) {
     const uint64_t start = offset;
     auto before = co_await world_.workers.run([&] { return reader.stamp(); });
     if (!before) co_return fail(std::move(before.error()));
@@ -448,7 +457,8 @@ class Putter {
       offset = current.offset + (current.bytes.empty() ? current.hole : current.bytes.size());
       env::OneShot<Result<std::optional<LocalReader::Piece>>> ahead(world_.executor);
       env::TaskGroup reading(world_.executor);
-      reading.spawn([](env::Workers& workers, LocalReader& r, uint64_t at, env::OneShot<Result<std::optional<LocalReader::Piece>>> out) -> env::Task<void> {
+      reading.spawn([](env::Workers& workers, LocalReader& r, uint64_t at,
+                       env::OneShot<Result<std::optional<LocalReader::Piece>>> out) -> env::Task<void> {
         out.set(co_await workers.run([&] { return r.read(at, kReadBlock); }));
       }(world_.workers, reader, offset, ahead));
       Status written;
@@ -472,8 +482,8 @@ class Putter {
     co_return Status{};
   }
 
-  // A large file is stored piece by piece in a place of its own, with a commit after each, and moved under its name when it
-  // is whole: an interrupted run goes on at the last piece.
+  // A large file is stored piece by piece in a place of its own, with a commit after each, and moved under its name
+  // when it is whole: an interrupted run goes on at the last piece.
   env::Task<Result<InodeId>> put_large(InodeId parent, std::optional<InodeId> existing, LocalEntry entry) {
     auto opened = co_await world_.workers.run([&] { return LocalReader::open(entry.path); });
     if (!opened) co_return fail(std::move(opened.error()));
@@ -511,7 +521,8 @@ class Putter {
       }
     }
     if (existing) {
-      // The old file keeps its identity (hard links, extended attributes) only by its name; its content is replaced whole.
+      // The old file keeps its identity (hard links, extended attributes) only by its name; its content is replaced
+      // whole.
       auto cleared = co_await edit_->unlink(parent, entry.name);
       if (!cleared) co_return fail(std::move(cleared.error()));
     }
@@ -546,13 +557,26 @@ class Putter {
   }
 
   static volume::NewInode about(const LocalEntry& entry) {
-    return {.mode = entry.mode, .uid = entry.uid, .gid = entry.gid, .owner = entry.owner, .group = entry.group, .mtime = entry.mtime, .atime = entry.atime, .btime = entry.btime};
+    return {.mode = entry.mode,
+            .uid = entry.uid,
+            .gid = entry.gid,
+            .owner = entry.owner,
+            .group = entry.group,
+            .mtime = entry.mtime,
+            .atime = entry.atime,
+            .btime = entry.btime};
   }
   static bool same_attributes(const volume::Inode& now, const LocalEntry& entry) {
-    return now.mode == entry.mode && now.uid == entry.uid && now.gid == entry.gid && now.owner == entry.owner && now.group == entry.group;
+    return now.mode == entry.mode && now.uid == entry.uid && now.gid == entry.gid && now.owner == entry.owner &&
+           now.group == entry.group;
   }
   env::Task<Status> set_attributes(InodeId inode, LocalEntry entry) {
-    auto done = co_await edit_->set_attributes(inode, {.mode = entry.mode, .uid = entry.uid, .gid = entry.gid, .owner = entry.owner, .group = entry.group, .mtime = entry.mtime});
+    auto done = co_await edit_->set_attributes(inode, {.mode = entry.mode,
+                                                       .uid = entry.uid,
+                                                       .gid = entry.gid,
+                                                       .owner = entry.owner,
+                                                       .group = entry.group,
+                                                       .mtime = entry.mtime});
     co_return done;
   }
 
@@ -562,7 +586,8 @@ class Putter {
     if (!done) co_return fail(std::move(done.error()));
     last_commit_ = world_.clock.now();
     meter_.progress.bytes_safe = meter_.progress.bytes_done;
-    for (const std::string& name : done->conflict_names) core_.world().log.warning("conflict", "kept={}", printable(name));
+    for (const std::string& name : done->conflict_names)
+      core_.world().log.warning("conflict", "kept={}", printable(name));
     co_return Status{};
   }
 
@@ -592,8 +617,8 @@ class Putter {
   std::unique_ptr<volume::Transaction> edit_;
   std::vector<Level> levels_;
   std::map<std::pair<uint64_t, uint64_t>, InodeId> links_;  // (device, inode) of hard-linked files
-  size_t skipping_ = 0;         // levels below a folder that could not be made
-  uint64_t bytes_before_ = 0;   // of the files that are done
+  size_t skipping_ = 0;                                     // levels below a folder that could not be made
+  uint64_t bytes_before_ = 0;                               // of the files that are done
   TransferReport report_;
 };
 
@@ -609,7 +634,8 @@ TreeSize Putter::measure(const std::vector<std::string>& sources) {
 
 }  // namespace
 
-env::Task<Result<TransferReport>> put_files(Core& core, std::vector<std::string> sources, TreePath destination, bool into, TransferOptions options) {
+env::Task<Result<TransferReport>> put_files(Core& core, std::vector<std::string> sources, TreePath destination,
+                                            bool into, TransferOptions options) {
   auto settled = co_await core.settle();
   if (!settled) co_return fail(std::move(settled.error()));
   auto target = co_await core.open_volume(destination.tree, true);
@@ -619,7 +645,8 @@ env::Task<Result<TransferReport>> put_files(Core& core, std::vector<std::string>
   co_return report;
 }
 
-env::Task<Result<TransferReport>> put_stream(Core& core, Client::ReadBytes read, TreePath destination, TransferOptions options) {
+env::Task<Result<TransferReport>> put_stream(Core& core, Client::ReadBytes read, TreePath destination,
+                                             TransferOptions options) {
   auto settled = co_await core.settle();
   if (!settled) co_return fail(std::move(settled.error()));
   auto target = co_await core.open_volume(destination.tree, true);

@@ -1,6 +1,6 @@
 #pragma once
-// put: local files and folders into a volume. Streams with bounded memory; commits as it goes; an interrupted run goes on
-// where it stopped.
+// put: local files and folders into a volume. Streams with bounded memory; commits as it goes; an interrupted run goes
+// on where it stopped.
 
 #include "client/core.h"
 

@@ -21,7 +21,8 @@ std::map<NodeId, size_t> wrong_shards(Core& core) {
 }
 
 NodeReport describe(Core& core, const peer::NodeInfo& node, const std::map<NodeId, size_t>& wrong) {
-  NodeReport report{.id = node.id.hex(), .name = node.name, .state = std::string(peer::to_string(core.peers().state(node.id)))};
+  NodeReport report{
+      .id = node.id.hex(), .name = node.name, .state = std::string(peer::to_string(core.peers().state(node.id)))};
   const peer::Member* member = core.peers().membership().member(node.member);
   report.member = member != nullptr ? member->name : node.member.short_hex();
   report.domain = node.domain;
@@ -33,14 +34,17 @@ NodeReport describe(Core& core, const peer::NodeInfo& node, const std::map<NodeI
   report.self = node.id == core.identity().node;
   report.path = !core.peers().usable(node.id) ? "none" : "direct";
   const auto found = wrong.find(node.id);
-  report.audit = found == wrong.end() ? "ok" : fmt::format("wrong bytes: {} shard{}", found->second, found->second == 1 ? "" : "s");
+  report.audit = found == wrong.end()
+                     ? "ok"
+                     : fmt::format("wrong bytes: {} shard{}", found->second, found->second == 1 ? "" : "s");
   return report;
 }
 
 // The daemon of this home tells how things stand; nothing when none runs.
 env::Task<std::optional<wire::AdminStatusResponse>> ask_daemon(Core& core) {
   if (!core.home().daemon_running()) co_return std::nullopt;
-  auto answer = co_await peer::ask<wire::AdminStatusResponse>(core.peers(), core.identity().node, wire::Method::admin_status, wire::AdminStatusRequest{}, kAskTimeout);
+  auto answer = co_await peer::ask<wire::AdminStatusResponse>(
+      core.peers(), core.identity().node, wire::Method::admin_status, wire::AdminStatusRequest{}, kAskTimeout);
   if (!answer) co_return std::nullopt;
   co_return std::move(answer->message);
 }
@@ -66,7 +70,9 @@ env::Task<Status> check_packs(Core& core, OpenVolume& open, PackHealth& health, 
     ++packs;
     stored += static_cast<uint64_t>(pack.geometry.k + pack.geometry.m) * pack.geometry.shard_length;
     auto permit = co_await places.acquire();
-    group.spawn([](Core& c, pool::PackRef ref, PackHealth& h, env::Semaphore::Permit) -> env::Task<void> { co_await check_pack(c, std::move(ref), h); }(core, pack, health, std::move(permit)));
+    group.spawn([](Core& c, pool::PackRef ref, PackHealth& h, env::Semaphore::Permit) -> env::Task<void> {
+      co_await check_pack(c, std::move(ref), h);
+    }(core, pack, health, std::move(permit)));
   }
   co_await group.join();
   co_return Status{};
@@ -74,7 +80,11 @@ env::Task<Status> check_packs(Core& core, OpenVolume& open, PackHealth& health, 
 
 VolumeReport describe(const OpenVolume& open, const volume::RegisterState& head) {
   const volume::HeadInfo info = open.volume->head();
-  VolumeReport report{.name = open.entry.name, .id = open.entry.volume.hex(), .files = info.files, .bytes = info.bytes, .sequence = info.sequence};
+  VolumeReport report{.name = open.entry.name,
+                      .id = open.entry.volume.hex(),
+                      .files = info.files,
+                      .bytes = info.bytes,
+                      .sequence = info.sequence};
   for (const NodeId& keeper : head.config.keepers) report.keepers.push_back(keeper.hex());
   report.written = info.written;
   report.deduplicates = open.entry.deduplicates;
@@ -129,7 +139,8 @@ env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
         if (seen.node() != node.id.raw()) continue;
         report.last_heard_seconds = static_cast<double>(seen.last_heard_ms()) / 1000;
         // The daemon has watched for longer than this command has run.
-        if (!report.self && seen.state() <= static_cast<uint32_t>(peer::NodeState::removed)) report.state = std::string(peer::to_string(static_cast<peer::NodeState>(seen.state())));
+        if (!report.self && seen.state() <= static_cast<uint32_t>(peer::NodeState::removed))
+          report.state = std::string(peer::to_string(static_cast<peer::NodeState>(seen.state())));
       }
     }
     if (report.self) report.state = daemon ? "alive" : "stopped";
@@ -145,7 +156,8 @@ env::Task<Result<std::vector<StoreReport>>> store_reports(Core& core) {
   auto daemon = co_await ask_daemon(core);
   std::vector<StoreReport> reports;
   for (const StoreSpec& spec : config->stores) {
-    StoreReport report{.path = spec.path, .state = daemon ? "not taken up yet" : "daemon not running", .limit = spec.limit};
+    StoreReport report{
+        .path = spec.path, .state = daemon ? "not taken up yet" : "daemon not running", .limit = spec.limit};
     if (daemon) {
       for (const auto& store : daemon->stores()) {
         if (store.path() != spec.path) continue;
@@ -180,8 +192,10 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
   if (!stores) co_return fail(std::move(stores.error()));
   report.stores = std::move(*stores);
   for (const StoreReport& store : report.stores) {
-    if (store.running && store.state != "ok") report.warnings.push_back(fmt::format("store {}: {}", store.path, store.state));
-    if (store.corrupt > 0) report.warnings.push_back(fmt::format("store {}: {} shards have rotted on this disk", store.path, store.corrupt));
+    if (store.running && store.state != "ok")
+      report.warnings.push_back(fmt::format("store {}: {}", store.path, store.state));
+    if (store.corrupt > 0)
+      report.warnings.push_back(fmt::format("store {}: {} shards have rotted on this disk", store.path, store.corrupt));
   }
   auto settled = co_await core.settle();
   if (!settled) {
@@ -191,7 +205,9 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
   const content::PackGeometry geometry = core.pool().geometry_now();
   report.k = geometry.k;
   report.m = geometry.m;
-  if (geometry.m == 0) report.warnings.emplace_back("only one failure domain is alive: files are kept once, and the loss of one machine loses them");
+  if (geometry.m == 0)
+    report.warnings.emplace_back(
+        "only one failure domain is alive: files are kept once, and the loss of one machine loses them");
 
   auto entries = co_await core.account().list();
   if (!entries) {
@@ -210,13 +226,19 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
       continue;
     }
     auto checked = co_await check_packs(core, **open, report.packs, head->packs, head->stored_bytes);
-    if (!checked) report.warnings.push_back(fmt::format("packs of volume {} cannot be listed: {}", entry.name, to_string(checked.error())));
+    if (!checked)
+      report.warnings.push_back(
+          fmt::format("packs of volume {} cannot be listed: {}", entry.name, to_string(checked.error())));
     report.volumes.push_back(std::move(*head));
   }
   auto bad = read_bad_holders(core.world().disk, core.home().path());
   if (bad) {
     for (const BadHolder& entry : *bad) {
-      report.bad_holders.push_back({.node = entry.bad.holder.hex(), .pack = entry.bad.shard.pack.hex(), .what = entry.bad.what, .slot = entry.bad.shard.slot, .found = entry.found});
+      report.bad_holders.push_back({.node = entry.bad.holder.hex(),
+                                    .pack = entry.bad.shard.pack.hex(),
+                                    .what = entry.bad.what,
+                                    .slot = entry.bad.shard.slot,
+                                    .found = entry.found});
     }
   }
   co_return report;
@@ -227,54 +249,73 @@ env::Task<Result<PingReport>> ping_node(Core& core, std::string node) {
   std::optional<peer::NodeInfo> found;
   for (const peer::NodeInfo& info : core.peers().membership().nodes()) {
     if (info.name != node && !info.id.hex().starts_with(node)) continue;
-    if (found) co_return fail(Code::bad_input, fmt::format("'{}' fits several nodes: give more digits of the ID", node));
+    if (found)
+      co_return fail(Code::bad_input, fmt::format("'{}' fits several nodes: give more digits of the ID", node));
     found = info;
   }
   if (!found || node.empty()) co_return fail(Code::not_found, "no node of this name or ID");
   if (!settled && found->addresses.empty()) co_return fail(std::move(settled.error()));
   wire::PingRequest request;
   request.set_echo(core.world().random.u64());
-  auto first = co_await peer::ask<wire::PingResponse>(core.peers(), found->id, wire::Method::ping, request, kAskTimeout);  // makes the session
+  auto first = co_await peer::ask<wire::PingResponse>(core.peers(), found->id, wire::Method::ping, request,
+                                                      kAskTimeout);  // makes the session
   if (!first) co_return fail(std::move(first.error()));
   const Time start = core.world().clock.now();
-  auto second = co_await peer::ask<wire::PingResponse>(core.peers(), found->id, wire::Method::ping, request, kAskTimeout);
+  auto second =
+      co_await peer::ask<wire::PingResponse>(core.peers(), found->id, wire::Method::ping, request, kAskTimeout);
   if (!second) co_return fail(std::move(second.error()));
   if (second->message.echo() != request.echo()) co_return fail(Code::corrupt, "the answer is not to what was asked");
-  co_return PingReport{.id = found->id.hex(), .name = found->name, .address = found->addresses.empty() ? "" : found->addresses.front().text(),
-                       .milliseconds = std::chrono::duration<double, std::milli>(core.world().clock.now() - start).count()};
+  co_return PingReport{
+      .id = found->id.hex(),
+      .name = found->name,
+      .address = found->addresses.empty() ? "" : found->addresses.front().text(),
+      .milliseconds = std::chrono::duration<double, std::milli>(core.world().clock.now() - start).count()};
 }
 
 env::Task<Result<std::vector<Finding>>> examine(Core& core) {
   std::vector<Finding> findings;
-  const auto note = [&](bool ok, std::string what, std::string fix) { findings.push_back({ok, std::move(what), std::move(fix)}); };
+  const auto note = [&](bool ok, std::string what, std::string fix) {
+    findings.push_back({ok, std::move(what), std::move(fix)});
+  };
   auto config = core.home().config();
-  note(config.has_value(), config ? "configuration reads well" : to_string(config.error()), "mend " + core.home().file("config.toml"));
+  note(config.has_value(), config ? "configuration reads well" : to_string(config.error()),
+       "mend " + core.home().file("config.toml"));
   const bool daemon = core.home().daemon_running();
-  note(daemon, daemon ? "the daemon runs" : "the daemon of this home does not run", "start `cairnd --home " + core.home().path() + "`");
+  note(daemon, daemon ? "the daemon runs" : "the daemon of this home does not run",
+       "start `cairnd --home " + core.home().path() + "`");
   auto stores = co_await store_reports(core);
   if (stores) {
     if (stores->empty()) note(true, "this machine lends no space (`cairn store add` does)", "");
     for (const StoreReport& store : *stores) {
       if (!store.running) continue;
-      note(store.state == "ok", fmt::format("store {}: {}", store.path, store.state), "is its disk mounted? then restart cairnd");
-      note(store.corrupt == 0, fmt::format("store {}: {} rotten shards", store.path, store.corrupt), "replace the disk: look at it with smartctl");
+      note(store.state == "ok", fmt::format("store {}: {}", store.path, store.state),
+           "is its disk mounted? then restart cairnd");
+      note(store.corrupt == 0, fmt::format("store {}: {} rotten shards", store.path, store.corrupt),
+           "replace the disk: look at it with smartctl");
     }
   }
   auto settled = co_await core.settle();
-  note(settled.has_value(), settled ? "peers answer" : "no peer answers", "look at this machine's network, and whether others run cairnd");
+  note(settled.has_value(), settled ? "peers answer" : "no peer answers",
+       "look at this machine's network, and whether others run cairnd");
   if (!settled) co_return findings;
   auto nodes = co_await node_reports(core);
   if (nodes) {
     for (const NodeReport& node : *nodes) {
-      if (!node.self) note(node.state == "alive", fmt::format("node {} ({}) is {}", node.name, node.id.substr(0, 8), node.state), "start its cairnd, or see whether a firewall closes its port");
-      note(node.audit == "ok", fmt::format("node {} ({}): {}", node.name, node.id.substr(0, 8), node.audit), "its disk may be dying: run `cairn doctor` there");
+      if (!node.self)
+        note(node.state == "alive", fmt::format("node {} ({}) is {}", node.name, node.id.substr(0, 8), node.state),
+             "start its cairnd, or see whether a firewall closes its port");
+      note(node.audit == "ok", fmt::format("node {} ({}): {}", node.name, node.id.substr(0, 8), node.audit),
+           "its disk may be dying: run `cairn doctor` there");
     }
   }
   auto report = co_await pool_report(core);
   if (report) {
-    note(report->m > 0, fmt::format("packs are coded {}+{}", report->k, report->m), "have one more machine join: `cairn invite`");
-    note(report->packs.lost == 0, fmt::format("{} packs cannot be read now", report->packs.lost), "bring machines back that are away");
-    note(report->packs.below_goal == 0, fmt::format("{} packs below their goal", report->packs.below_goal), "bring machines back that are away");
+    note(report->m > 0, fmt::format("packs are coded {}+{}", report->k, report->m),
+         "have one more machine join: `cairn invite`");
+    note(report->packs.lost == 0, fmt::format("{} packs cannot be read now", report->packs.lost),
+         "bring machines back that are away");
+    note(report->packs.below_goal == 0, fmt::format("{} packs below their goal", report->packs.below_goal),
+         "bring machines back that are away");
   }
   co_return findings;
 }

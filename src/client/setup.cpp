@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include "client/home.h"
-#include "proto/membership.pb.h"
 #include "os/real_world.h"
 #include "peer/domains.h"
 #include "peer/names.h"
 #include "peer/newcomer.h"
+#include "proto/membership.pb.h"
 
 namespace cairn {
 
@@ -42,7 +42,11 @@ KeyType random_key(env::SecureRandom& random) {
 
 // Checks what the caller wants before anything is made.
 Result<client::Config> make_config(const DeviceOptions& device) {
-  client::Config config{.node_name = device.node_name.empty() ? host_name() : device.node_name, .listen = {"0.0.0.0", client::kDefaultPort}, .addresses = {}, .domain = {}, .stores = {}};
+  client::Config config{.node_name = device.node_name.empty() ? host_name() : device.node_name,
+                        .listen = {"0.0.0.0", client::kDefaultPort},
+                        .addresses = {},
+                        .domain = {},
+                        .stores = {}};
   CAIRN_TRY(peer::check_name(config.node_name));
   if (!device.listen.empty()) {
     auto listen = env::Address::parse(device.listen);
@@ -50,7 +54,9 @@ Result<client::Config> make_config(const DeviceOptions& device) {
     config.listen = *listen;
   }
   for (const StoreSpec& store : device.stores) {
-    if (store.limit < kLeastLimit) return fail(Code::bad_input, fmt::format("a limit of {} is too small: lend at least {}", format_size(store.limit), format_size(kLeastLimit)));
+    if (store.limit < kLeastLimit)
+      return fail(Code::bad_input, fmt::format("a limit of {} is too small: lend at least {}", format_size(store.limit),
+                                               format_size(kLeastLimit)));
     config.stores.push_back(store);
   }
   return config;
@@ -64,7 +70,8 @@ Status make_stores(env::Disk& disk, const std::vector<StoreSpec>& stores) {
 }
 
 // The identity comes last: a home without one is no home.
-Status complete(const Home& home, const client::Config& config, const peer::Membership& membership, const peer::Identity& identity) {
+Status complete(const Home& home, const client::Config& config, const peer::Membership& membership,
+                const peer::Identity& identity) {
   CAIRN_TRY(home.save_config_text(client::format_config(config)));
   CAIRN_TRY(home.save_membership(membership));
   return home.save_identity(identity, false);
@@ -78,7 +85,10 @@ std::string fingerprint_of(const PoolId& pool) {
 }
 
 NewDevice describe(const peer::Identity& identity, const std::string& pool_name, bool with_phrase) {
-  return {.pool_id = identity.pool.hex(), .pool_name = pool_name, .member_id = identity.member.id().hex(), .node_id = identity.node.hex(),
+  return {.pool_id = identity.pool.hex(),
+          .pool_name = pool_name,
+          .member_id = identity.member.id().hex(),
+          .node_id = identity.node.hex(),
           .phrase = with_phrase ? crypto::phrase_from_secret(identity.member.secret) : ""};
 }
 
@@ -109,12 +119,17 @@ Result<NewDevice> init_pool(const DeviceOptions& device, const std::string& pool
   genesis.set_founder_name(member_name);
   genesis.set_nonce(bench.world.random.id<Hash>().raw());
   genesis.set_created(now);
-  auto membership = peer::Membership::from_genesis(peer::sign_message(member.member, peer::kDomainGenesis, wire::encode(genesis)));
+  auto membership =
+      peer::Membership::from_genesis(peer::sign_message(member.member, peer::kDomainGenesis, wire::encode(genesis)));
   if (!membership) return fail(std::move(membership.error()));
 
   auto key = crypto::PrivateKey::from_seed(random_key<crypto::Key>(bench.world.random));
   auto certificate = peer::Certificate::issue(member, membership->pool(), key.public_key(), config->node_name, now);
-  const peer::Identity identity{.pool = membership->pool(), .node = certificate.node, .device = key, .member = std::move(member), .certificate = certificate};
+  const peer::Identity identity{.pool = membership->pool(),
+                                .node = certificate.node,
+                                .device = key,
+                                .member = std::move(member),
+                                .certificate = certificate};
   CAIRN_TRY(bench.world.disk.make_dirs(device.home));
   CAIRN_TRY(make_stores(bench.world.disk, config->stores));
   CAIRN_TRY(complete(home, *config, *membership, identity));
@@ -131,16 +146,25 @@ Result<std::string> make_invite(const InviteOptions& options) {
   // Where the one who joins finds this node: what the daemon told the pool, else where it said that it serves.
   std::vector<env::Address> addresses;
   if (const peer::NodeInfo* self = membership->node(kept->identity.node)) addresses = self->addresses;
-  if (auto own = home.daemon_address(); own && own->host != "0.0.0.0" && own->host != "::" && std::ranges::find(addresses, *own) == addresses.end()) addresses.insert(addresses.begin(), *own);
-  if (addresses.empty()) return fail(Code::unreachable, "this node has no address yet: start cairnd first, the one who joins will ask it");
+  if (auto own = home.daemon_address();
+      own && own->host != "0.0.0.0" && own->host != "::" && std::ranges::find(addresses, *own) == addresses.end())
+    addresses.insert(addresses.begin(), *own);
+  if (addresses.empty())
+    return fail(Code::unreachable, "this node has no address yet: start cairnd first, the one who joins will ask it");
   return peer::create_invite(bench.world, kept->identity, *membership, home.file("invites"), std::move(addresses),
-                             {.role = options.admin ? peer::Role::admin : peer::Role::member, .uses = options.uses, .expires = bench.world.clock.wall_now() + options.expires.count()});
+                             {.role = options.admin ? peer::Role::admin : peer::Role::member,
+                              .uses = options.uses,
+                              .expires = bench.world.clock.wall_now() + options.expires.count()});
 }
 
 Result<InviteContent> read_invite(const std::string& code) {
   auto invite = peer::parse_invite(code);
   if (!invite) return fail(std::move(invite.error()));
-  return InviteContent{.pool_id = invite->pool.hex(), .pool_name = invite->pool_name, .fingerprint = fingerprint_of(invite->pool), .admin = invite->role == peer::Role::admin, .expires = invite->expires};
+  return InviteContent{.pool_id = invite->pool.hex(),
+                       .pool_name = invite->pool_name,
+                       .fingerprint = fingerprint_of(invite->pool),
+                       .admin = invite->role == peer::Role::admin,
+                       .expires = invite->expires};
 }
 
 Result<NewDevice> join_pool(const DeviceOptions& device, const std::string& code, const std::string& member_name) {
@@ -155,19 +179,27 @@ Result<NewDevice> join_pool(const DeviceOptions& device, const std::string& code
 
   // The keys are kept before they are used: when the answer is lost, the same ones ask again.
   std::optional<peer::Identity> pending;
-  if (auto kept = home.identity(); kept && kept->pending && kept->identity.pool == invite->pool) pending = std::move(kept->identity);
+  if (auto kept = home.identity(); kept && kept->pending && kept->identity.pool == invite->pool)
+    pending = std::move(kept->identity);
   if (!pending) {
     auto member = peer::MemberKeys::derive(random_key<crypto::AccountSecret>(bench.world.random));
     auto key = crypto::PrivateKey::from_seed(random_key<crypto::Key>(bench.world.random));
-    auto certificate = peer::Certificate::issue(member, invite->pool, key.public_key(), config->node_name, bench.world.clock.wall_now());
-    pending = peer::Identity{.pool = invite->pool, .node = certificate.node, .device = key, .member = std::move(member), .certificate = certificate};
+    auto certificate = peer::Certificate::issue(member, invite->pool, key.public_key(), config->node_name,
+                                                bench.world.clock.wall_now());
+    pending = peer::Identity{.pool = invite->pool,
+                             .node = certificate.node,
+                             .device = key,
+                             .member = std::move(member),
+                             .certificate = certificate};
     CAIRN_TRY(home.save_identity(*pending, true));
   }
   bench.real.set_identity(pending->device.seed());
-  auto joined = bench.real.block_on(peer::join(bench.world, pending->member, pending->device, code, member_name, config->node_name, kJoinTimeout));
+  auto joined = bench.real.block_on(
+      peer::join(bench.world, pending->member, pending->device, code, member_name, config->node_name, kJoinTimeout));
   if (!joined) {
     const Code why = joined.error().code;  // what certainly did not happen need not be asked again
-    if (why == Code::expired || why == Code::used || why == Code::denied || why == Code::unreachable) (void)bench.world.disk.remove(home.file("identity"));
+    if (why == Code::expired || why == Code::used || why == Code::denied || why == Code::unreachable)
+      (void)bench.world.disk.remove(home.file("identity"));
     return fail(std::move(joined.error()));
   }
   CAIRN_TRY(make_stores(bench.world.disk, config->stores));
@@ -175,7 +207,8 @@ Result<NewDevice> join_pool(const DeviceOptions& device, const std::string& code
   return describe(joined->identity, joined->membership.pool_name(), true);
 }
 
-Result<NewDevice> recover_device(const DeviceOptions& device, const std::string& phrase, const std::string& pool_id, const std::string& peer_address) {
+Result<NewDevice> recover_device(const DeviceOptions& device, const std::string& phrase, const std::string& pool_id,
+                                 const std::string& peer_address) {
   Workbench bench;
   const Home home(bench.world.disk, device.home);
   CAIRN_TRY(refuse_existing(home));
@@ -190,8 +223,10 @@ Result<NewDevice> recover_device(const DeviceOptions& device, const std::string&
 
   auto member = peer::MemberKeys::derive(*secret);
   auto key = crypto::PrivateKey::from_seed(random_key<crypto::Key>(bench.world.random));
-  auto certificate = peer::Certificate::issue(member, *pool, key.public_key(), config->node_name, bench.world.clock.wall_now());
-  const peer::Identity identity{.pool = *pool, .node = certificate.node, .device = key, .member = std::move(member), .certificate = certificate};
+  auto certificate =
+      peer::Certificate::issue(member, *pool, key.public_key(), config->node_name, bench.world.clock.wall_now());
+  const peer::Identity identity{
+      .pool = *pool, .node = certificate.node, .device = key, .member = std::move(member), .certificate = certificate};
   bench.real.set_identity(key.seed());
   auto membership = bench.real.block_on(peer::fetch_membership(bench.world, identity, *address, kJoinTimeout));
   if (!membership) return fail(std::move(membership.error()));
@@ -208,11 +243,16 @@ Result<RecoveryKit> recovery_kit(const std::string& path) {
   if (!kept) return fail(std::move(kept.error()));
   auto membership = home.membership();
   if (!membership) return fail(std::move(membership.error()));
-  RecoveryKit kit{.phrase = crypto::phrase_from_secret(kept->identity.member.secret), .pool_id = membership->pool().hex(), .pool_name = membership->pool_name(),
-                  .member_name = {}, .fingerprint = fingerprint_of(membership->pool()), .peers = {}};
+  RecoveryKit kit{.phrase = crypto::phrase_from_secret(kept->identity.member.secret),
+                  .pool_id = membership->pool().hex(),
+                  .pool_name = membership->pool_name(),
+                  .member_name = {},
+                  .fingerprint = fingerprint_of(membership->pool()),
+                  .peers = {}};
   if (const peer::Member* self = membership->member(kept->identity.member.id())) kit.member_name = self->name;
   for (const peer::NodeInfo& node : membership->nodes()) {
-    for (const env::Address& address : node.addresses) kit.peers.push_back(fmt::format("{}  {}", address.text(), node.name));
+    for (const env::Address& address : node.addresses)
+      kit.peers.push_back(fmt::format("{}  {}", address.text(), node.name));
   }
   return kit;
 }
@@ -225,7 +265,9 @@ Status add_store(const std::string& path, const StoreSpec& store) {
   if (!text) return fail(std::move(text.error()));
   auto config = client::parse_config(*text, home.file("config.toml"));
   if (!config) return fail(std::move(config.error()));
-  if (store.limit < kLeastLimit) return fail(Code::bad_input, fmt::format("a limit of {} is too small: lend at least {}", format_size(store.limit), format_size(kLeastLimit)));
+  if (store.limit < kLeastLimit)
+    return fail(Code::bad_input, fmt::format("a limit of {} is too small: lend at least {}", format_size(store.limit),
+                                             format_size(kLeastLimit)));
   for (const StoreSpec& old : config->stores) {
     if (old.path == store.path) return fail(Code::exists, "this directory is lent already");
   }

@@ -11,7 +11,11 @@ namespace {
 size_t utf8_length(std::string_view text) {
   const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = at(0);
-  const size_t length = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+  const size_t length = first < 0x80                    ? 1
+                        : first >= 0xC2 && first < 0xE0 ? 2
+                        : first >= 0xE0 && first < 0xF0 ? 3
+                        : first >= 0xF0 && first < 0xF5 ? 4
+                                                        : 0;
   if (length == 0 || length > text.size()) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((at(i) & 0xC0) != 0x80) return 0;
@@ -28,7 +32,8 @@ std::string printable(std::string_view raw) {
   while (!raw.empty()) {
     const size_t length = utf8_length(raw);
     const auto byte = static_cast<unsigned char>(raw[0]);
-    const bool control = byte < 0x20 || byte == 0x7f || (length == 2 && byte == 0xC2 && static_cast<unsigned char>(raw[1]) < 0xA0);
+    const bool control =
+        byte < 0x20 || byte == 0x7f || (length == 2 && byte == 0xC2 && static_cast<unsigned char>(raw[1]) < 0xA0);
     if (length == 0 || control || byte == '\\') {
       const size_t bytes = length == 0 ? 1 : length;
       for (size_t i = 0; i < bytes; ++i) {

@@ -31,7 +31,8 @@ env::Task<Result<env::Address>> Daemon::start() {
   started_ = world_.clock.now();
   auto kept = home_.identity();
   if (!kept) co_return fail(std::move(kept.error()));
-  if (kept->pending) co_return fail(Code::not_found, "joining the pool was not completed: run `cairn join` with the same code again");
+  if (kept->pending)
+    co_return fail(Code::not_found, "joining the pool was not completed: run `cairn join` with the same code again");
   for (int i = 0; !lock_; ++i) {
     auto lock = world_.disk.lock(home_.file("daemon.lock"));
     if (lock) {
@@ -60,7 +61,8 @@ env::Task<Result<env::Address>> Daemon::start() {
   boot_ = *boot;
 
   real_.set_identity(kept->identity.device.seed());
-  peers_ = std::make_unique<peer::Peers>(world_, kept->identity, std::move(*membership), peer::PeersOptions{.serve = true});
+  peers_ =
+      std::make_unique<peer::Peers>(world_, kept->identity, std::move(*membership), peer::PeersOptions{.serve = true});
   peers_->on_change([this] { membership_changed_ = true; });
   CAIRN_CO_TRY(world_.disk.make_dirs(home_.file("invites")));
   invites_ = std::make_unique<peer::Invites>(world_, *peers_, home_.file("invites"));
@@ -75,9 +77,12 @@ env::Task<Result<env::Address>> Daemon::start() {
   for (const StoreSpec& spec : config_.stores) lent_.push_back({.spec = spec, .trouble = "not open yet"});
   co_await open_stores();
 
-  peers_->serve(wire::Method::admin_status, peer::Access::own_device, [this](peer::Request) -> env::Task<Result<peer::Reply>> {
-    return [](Daemon* self) -> env::Task<Result<peer::Reply>> { co_return peer::Reply{.body = wire::encode(self->status()), .payload = {}}; }(this);
-  });
+  peers_->serve(wire::Method::admin_status, peer::Access::own_device,
+                [this](peer::Request) -> env::Task<Result<peer::Reply>> {
+                  return [](Daemon* self) -> env::Task<Result<peer::Reply>> {
+                    co_return peer::Reply{.body = wire::encode(self->status()), .payload = {}};
+                  }(this);
+                });
   auto address = peers_->listen(config_.listen);
   if (!address) co_return fail(std::move(address.error()), "cannot serve at " + config_.listen.text());
   address_ = *address;
@@ -106,10 +111,14 @@ env::Task<void> Daemon::open_stores() {
     // A store that was made once is never made anew over a disk that is not mounted.
     const std::string mark = home_.file("stores/" + crypto::sha256(as_bytes(spec.path)).short_hex());
     auto known = world_.disk.exists(mark);
-    auto opened = co_await store::ShardStore::open(world_, {.path = spec.path, .limit = spec.limit, .keep_free = spec.keep_free, .keep_free_share = spec.keep_free_share}, known && !*known);
+    auto opened = co_await store::ShardStore::open(
+        world_,
+        {.path = spec.path, .limit = spec.limit, .keep_free = spec.keep_free, .keep_free_share = spec.keep_free_share},
+        known && !*known);
     if (!opened) {
       const std::string trouble = "offline: " + to_string(opened.error());
-      if (lent_[i].trouble != trouble) log_.warning("store_not_open", "path={} error={}", spec.path, to_string(opened.error()));
+      if (lent_[i].trouble != trouble)
+        log_.warning("store_not_open", "path={} error={}", spec.path, to_string(opened.error()));
       lent_[i].trouble = trouble;
       continue;
     }
@@ -134,7 +143,8 @@ env::Task<void> Daemon::watch(Daemon* self) {
       if (!config) self->log_.warning("configuration_refused", "error={}", to_string(config.error()));
       if (config) {
         for (const StoreSpec& spec : config->stores) {
-          const bool known = std::ranges::any_of(self->lent_, [&](const Lent& lent) { return lent.spec.path == spec.path; });
+          const bool known =
+              std::ranges::any_of(self->lent_, [&](const Lent& lent) { return lent.spec.path == spec.path; });
           if (!known) self->lent_.push_back({.spec = spec, .trouble = "not open yet"});
         }
         self->config_.addresses = config->addresses;
@@ -151,7 +161,8 @@ void Daemon::tell_own_record() {
   const store::StoreFigures figures = holder_->figures();
   peer::NodeInfo info;
   info.name = config_.node_name;
-  info.addresses = !config_.addresses.empty() ? config_.addresses : advertised_addresses({config_.listen.host, address_.port});
+  info.addresses =
+      !config_.addresses.empty() ? config_.addresses : advertised_addresses({config_.listen.host, address_.port});
   info.limit = figures.limit;
   info.used = figures.used;
   info.free = figures.free;
@@ -162,13 +173,15 @@ void Daemon::tell_own_record() {
 }
 
 void Daemon::save_membership() {
-  if (auto saved = home_.save_membership(peers_->membership()); !saved) log_.warning("pool_not_saved", "error={}", to_string(saved.error()));
+  if (auto saved = home_.save_membership(peers_->membership()); !saved)
+    log_.warning("pool_not_saved", "error={}", to_string(saved.error()));
 }
 
 wire::AdminStatusResponse Daemon::status() const {
   wire::AdminStatusResponse response;
   response.set_boot_seq(boot_);
-  response.set_uptime_ms(static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(world_.clock.now() - started_).count()));
+  response.set_uptime_ms(static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(world_.clock.now() - started_).count()));
   for (const Lent& lent : lent_) {
     if (lent.trouble.empty()) continue;
     auto* store = response.add_stores();
@@ -193,7 +206,8 @@ wire::AdminStatusResponse Daemon::status() const {
     seen->set_node(node.id.raw());
     seen->set_state(static_cast<uint32_t>(peers_->state(node.id)));
     const auto heard = peers_->last_heard(node.id);
-    seen->set_last_heard_ms(heard ? static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(*heard).count()) : 0);
+    seen->set_last_heard_ms(
+        heard ? static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(*heard).count()) : 0);
   }
   return response;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// Daemon: the composition root of cairnd. Builds the rooms on the real world, keeps them running, takes them down in order.
+// Daemon: the composition root of cairnd. Builds the rooms on the real world, keeps them running, takes them down in
+// order.
 
 #include "cairn/daemon.h"
 #include "client/home.h"

@@ -279,27 +279,37 @@ void LocalShardStore::publish(std::vector<std::unique_ptr<Work>> batch) {
   space_changed_.notify_all();
 }
 
+// After a failure that leaves memory and disk apart. Tries once; the caller tries again.
+env::Task<void> LocalShardStore::reopen() {
+  auto loaded = co_await load();
+  if (loaded) {
+    world_.log.info("store_reopened", "path={}", options_.path);
+    verify_wanted_ = reclaim_wanted_ = true;
+    verify_signal_.notify_all();
+    reclaim_signal_.notify_all();
+    co_return;
+  }
+  world_.log.warning("store_reopen", "path={} error=\"{}\"", options_.path, to_string(loaded.error()));
+  while (!queue_.empty()) {
+    auto batch = next_batch();
+    for (const auto& work : batch) work->done.set(fail(Code::io, loaded.error().context));
+  }
+  if (!closing_) co_await env::sleep_for(world_.clock, kReopenPause);
+}
+
 env::Task<void> LocalShardStore::commit_loop() {
   while (true) {
-    while (queue_.empty() && !look_at_space_ && !(closing_ && background_ == 0)) co_await work_.wait();
-    if (queue_.empty() && !look_at_space_) break;
-    look_at_space_ = false;
-    if (log_.broken()) {
-      Status loaded = fail(Code::io, "the store's index failed");
-      if (!reopen_failed_ || world_.clock.now() - *reopen_failed_ >= kReopenPause) loaded = co_await load();
-      if (!loaded) {
-        reopen_failed_ = reopen_failed_ ? reopen_failed_ : world_.clock.now();
-        if (world_.clock.now() - *reopen_failed_ >= kReopenPause) reopen_failed_ = world_.clock.now();
-        auto batch = next_batch();
-        for (auto& work : batch) work->done.set(fail(loaded.error()));
-        continue;
-      }
-      reopen_failed_.reset();
-      world_.log.info("store_reopened", "path={}", options_.path);
-      verify_wanted_ = reclaim_wanted_ = true;
-      verify_signal_.notify_all();
-      reclaim_signal_.notify_all();
+    const bool ending = closing_ && background_ == 0;
+    if (log_.broken() && !(ending && queue_.empty())) {
+      co_await reopen();
+      continue;
     }
+    if (queue_.empty() && !look_at_space_) {
+      if (ending) break;
+      co_await work_.wait();
+      continue;
+    }
+    look_at_space_ = false;
     auto batch = next_batch();
     std::vector<Change*> changes;
     size_t puts = 0;

@@ -111,6 +111,7 @@ class LocalShardStore final : public ShardStore {
   bool space_is_coming() const { return reclaiming_ || reclaim_wanted_; }
 
   env::Task<Status> load();
+  env::Task<void> reopen();
   env::Task<void> commit_loop();
   std::vector<std::unique_ptr<Work>> next_batch();
   void publish(std::vector<std::unique_ptr<Work>> batch);
@@ -142,7 +143,6 @@ class LocalShardStore final : public ShardStore {
   uint64_t foreground_ = 0;  // puts and reads of callers
   uint64_t settling_ = 0;
   uint32_t background_ = 0;  // tasks that may still submit
-  std::optional<Time> reopen_failed_;
   mutable bool look_at_space_ = false;
   mutable Time looked_at_space_;
 

@@ -51,7 +51,8 @@ Bytes seal(const crypto::Key& key, ByteView aad, ByteView plain, env::SecureRand
 
 Result<Bytes> open(const crypto::Key& key, ByteView nonce_bytes, ByteView aad, ByteView sealed) {
   crypto::Nonce nonce;
-  if (nonce_bytes.size() != nonce.size() || sealed.size() < crypto::kTagSize) return fail(Code::corrupt, "sealed record");
+  if (nonce_bytes.size() != nonce.size() || sealed.size() < crypto::kTagSize)
+    return fail(Code::corrupt, "sealed record");
   std::ranges::copy(nonce_bytes, nonce.begin());
   Bytes plain(sealed.size() - crypto::kTagSize);
   CAIRN_TRY(crypto::aead_open(key, nonce, aad, sealed, plain));
@@ -79,12 +80,23 @@ void to_message(const VolumeEntry& entry, wire::VolumeEntry& message) {
 
 Result<VolumeEntry> from_message(const wire::VolumeEntry& message) {
   auto id = VolumeId::from(message.volume());
-  if (!id || crypto::sha256(as_bytes(message.founding())) != id_cast<Hash>(*id)) return fail(Code::corrupt, "a volume's entry in the account");
-  VolumeEntry entry{.name = message.name(), .volume = *id, .founding = to_bytes(message.founding()), .deduplicates = message.deduplicates(), .created = message.created(), .slots = {}};
+  if (!id || crypto::sha256(as_bytes(message.founding())) != id_cast<Hash>(*id))
+    return fail(Code::corrupt, "a volume's entry in the account");
+  VolumeEntry entry{.name = message.name(),
+                    .volume = *id,
+                    .founding = to_bytes(message.founding()),
+                    .deduplicates = message.deduplicates(),
+                    .created = message.created(),
+                    .slots = {}};
   for (const auto& slot : message.slots()) {
-    if (slot.type() != wire::KeySlot::ACCOUNT && slot.type() != wire::KeySlot::PASSPHRASE) continue;  // of a later version
-    entry.slots.push_back({.type = static_cast<KeySlot::Type>(slot.type()), .epoch = slot.epoch(), .salt = to_bytes(slot.salt()),
-                           .scrypt = {.log_n = slot.log_n(), .r = slot.r(), .p = slot.p()}, .nonce = to_bytes(slot.nonce()), .wrapped = to_bytes(slot.wrapped())});
+    if (slot.type() != wire::KeySlot::ACCOUNT && slot.type() != wire::KeySlot::PASSPHRASE)
+      continue;  // of a later version
+    entry.slots.push_back({.type = static_cast<KeySlot::Type>(slot.type()),
+                           .epoch = slot.epoch(),
+                           .salt = to_bytes(slot.salt()),
+                           .scrypt = {.log_n = slot.log_n(), .r = slot.r(), .p = slot.p()},
+                           .nonce = to_bytes(slot.nonce()),
+                           .wrapped = to_bytes(slot.wrapped())});
   }
   return entry;
 }
@@ -142,7 +154,8 @@ class Account::Impl {
         keep(content);
         co_return Status{};
       }
-      if (written.error().code != Code::conflict && written.error().code != Code::unknown_outcome) co_return fail(std::move(written.error()), "account");
+      if (written.error().code != Code::conflict && written.error().code != Code::unknown_outcome)
+        co_return fail(std::move(written.error()), "account");
       // Unknown: what it did is seen at the next read, where a change that is there already says so itself.
     }
     co_return fail(Code::conflict, "other devices keep changing the account");
@@ -165,7 +178,8 @@ class Account::Impl {
     return decode(*bytes);
   }
 
-  Result<crypto::Key> volume_key(const VolumeEntry& entry, KeySlot::Type type, const std::function<Result<crypto::Key>(const KeySlot&)>& unlock) const {
+  Result<crypto::Key> volume_key(const VolumeEntry& entry, KeySlot::Type type,
+                                 const std::function<Result<crypto::Key>(const KeySlot&)>& unlock) const {
     bool tried = false;
     for (const KeySlot& slot : entry.slots) {
       if (slot.type != type) continue;
@@ -221,7 +235,8 @@ class Account::Impl {
 
   // Chooses and notes the first keepers, unless that was done before.
   env::Task<Status> found() {
-    if (options_.founding_path.empty()) co_return fail(Code::bad_input, "this device keeps no note of an account's first keepers");
+    if (options_.founding_path.empty())
+      co_return fail(Code::bad_input, "this device keeps no note of an account's first keepers");
     auto known = world_.disk.exists(options_.founding_path);
     if (!known) co_return fail(std::move(known.error()));
     if (*known) co_return Status{};
@@ -251,7 +266,8 @@ class Account::Impl {
       std::ranges::copy(as_bytes(raw), instance.begin());
       config.instances.push_back(instance);
     }
-    if (config.keepers.empty() || config.keepers.size() != config.instances.size()) return fail(Code::corrupt, "first keepers");
+    if (config.keepers.empty() || config.keepers.size() != config.instances.size())
+      return fail(Code::corrupt, "first keepers");
     return config;
   }
 
@@ -260,7 +276,8 @@ class Account::Impl {
     record.set_version(1);
     for (const VolumeEntry& entry : volumes) to_message(entry, *record.add_volumes());
     Bytes nonce;
-    const Bytes sealed = seal(identity_.member.account, record_aad(identity_.pool, identity_.member.id()), wire::encode(record), world_.random, nonce);
+    const Bytes sealed = seal(identity_.member.account, record_aad(identity_.pool, identity_.member.id()),
+                              wire::encode(record), world_.random, nonce);
     Bytes content = {kVersion};
     append(content, nonce);
     append(content, sealed);
@@ -270,7 +287,8 @@ class Account::Impl {
   Result<std::vector<VolumeEntry>> decode(ByteView content) const {
     if (content.size() < 1 + crypto::kNonceSize + crypto::kTagSize) return fail(Code::corrupt, "account record");
     if (content[0] != kVersion) return fail(Code::unsupported, "an account record of a later version of Cairn");
-    auto plain = open(identity_.member.account, content.subspan(1, crypto::kNonceSize), record_aad(identity_.pool, identity_.member.id()), content.subspan(1 + crypto::kNonceSize));
+    auto plain = open(identity_.member.account, content.subspan(1, crypto::kNonceSize),
+                      record_aad(identity_.pool, identity_.member.id()), content.subspan(1 + crypto::kNonceSize));
     if (!plain) return fail(Code::wrong_phrase, "the account record was not sealed with this phrase");
     auto record = wire::decode<wire::AccountRecord>(ByteView(*plain));
     if (!record) return fail(std::move(record.error()), "account record");
@@ -296,7 +314,8 @@ class Account::Impl {
   Bytes kept_;
 };
 
-Account::Account(env::World world, peer::Peers& peers, AccountOptions options) : impl_(std::make_unique<Impl>(world, peers, std::move(options))) {}
+Account::Account(env::World world, peer::Peers& peers, AccountOptions options)
+    : impl_(std::make_unique<Impl>(world, peers, std::move(options))) {}
 Account::~Account() = default;
 
 env::Task<Result<std::vector<VolumeEntry>>> Account::list() {
@@ -305,7 +324,9 @@ env::Task<Result<std::vector<VolumeEntry>>> Account::list() {
   co_return std::move(record->volumes);
 }
 
-Result<std::vector<VolumeEntry>> Account::last_seen() const { return impl_->last_seen(); }
+Result<std::vector<VolumeEntry>> Account::last_seen() const {
+  return impl_->last_seen();
+}
 
 env::Task<Result<VolumeEntry>> Account::find(std::string name) {
   auto volumes = co_await list();
@@ -321,13 +342,27 @@ env::Task<Result<VolumeEntry>> Account::create_volume(std::string name, bool ded
   if (there.error().code != Code::not_found) co_return fail(std::move(there.error()));
   auto founding = co_await found_head(impl_->world_, *impl_->transport_);
   if (!founding) co_return fail(std::move(founding.error()), "volume " + name);
-  VolumeEntry entry{.name = name, .volume = id_cast<VolumeId>(crypto::sha256(*founding)), .founding = *founding, .deduplicates = deduplicates, .created = impl_->world_.clock.wall_now(), .slots = {}};
+  VolumeEntry entry{.name = name,
+                    .volume = id_cast<VolumeId>(crypto::sha256(*founding)),
+                    .founding = *founding,
+                    .deduplicates = deduplicates,
+                    .created = impl_->world_.clock.wall_now(),
+                    .slots = {}};
   content::VolumeKey key;
   impl_->world_.random.fill(key);
-  impl_->add_slot(entry, {.type = KeySlot::Type::account, .epoch = 1, .salt = {}, .scrypt = {.log_n = 0, .r = 0, .p = 0}, .nonce = {}, .wrapped = {}}, impl_->identity_.member.key_slot, key);
+  impl_->add_slot(entry,
+                  {.type = KeySlot::Type::account,
+                   .epoch = 1,
+                   .salt = {},
+                   .scrypt = {.log_n = 0, .r = 0, .p = 0},
+                   .nonce = {},
+                   .wrapped = {}},
+                  impl_->identity_.member.key_slot, key);
   auto done = co_await impl_->change([entry](std::vector<VolumeEntry>& volumes) -> Status {
     const auto same = std::ranges::find(volumes, entry.name, &VolumeEntry::name);
-    if (same != volumes.end()) return same->volume == entry.volume ? Status{} : fail(Code::exists, "a volume '" + entry.name + "' is there already");
+    if (same != volumes.end())
+      return same->volume == entry.volume ? Status{}
+                                          : fail(Code::exists, "a volume '" + entry.name + "' is there already");
     if (volumes.size() >= kMaxVolumes) return fail(Code::too_large, "an account has at most 1,024 volumes");
     volumes.push_back(entry);
     return {};
@@ -345,13 +380,20 @@ env::Task<Result<VolumeEntry>> Account::find_or_create(std::string name, bool de
   co_return theirs;
 }
 
-env::Task<Status> Account::add_passphrase(std::string name, std::string passphrase, crypto::ScryptParameters parameters) {
+env::Task<Status> Account::add_passphrase(std::string name, std::string passphrase,
+                                          crypto::ScryptParameters parameters) {
   if (passphrase.empty()) co_return fail(Code::bad_input, "an empty passphrase");
   auto entry = co_await find(name);
   if (!entry) co_return fail(std::move(entry.error()));
-  auto key = impl_->volume_key(*entry, KeySlot::Type::account, [&](const KeySlot&) { return Result<crypto::Key>(impl_->identity_.member.key_slot); });
+  auto key = impl_->volume_key(*entry, KeySlot::Type::account,
+                               [&](const KeySlot&) { return Result<crypto::Key>(impl_->identity_.member.key_slot); });
   if (!key) co_return fail(std::move(key.error()));
-  KeySlot slot{.type = KeySlot::Type::passphrase, .epoch = 1, .salt = Bytes(32), .scrypt = parameters, .nonce = {}, .wrapped = {}};
+  KeySlot slot{.type = KeySlot::Type::passphrase,
+               .epoch = 1,
+               .salt = Bytes(32),
+               .scrypt = parameters,
+               .nonce = {},
+               .wrapped = {}};
   impl_->world_.random.fill(slot.salt);
   auto wrapping = co_await impl_->world_.workers.run([&] { return crypto::scrypt(passphrase, slot.salt, parameters); });
   if (!wrapping) co_return fail(std::move(wrapping.error()));
@@ -360,7 +402,8 @@ env::Task<Status> Account::add_passphrase(std::string name, std::string passphra
   auto done = co_await impl_->change([name, wrapped](std::vector<VolumeEntry>& volumes) -> Status {
     const auto found = std::ranges::find(volumes, name, &VolumeEntry::name);
     if (found == volumes.end()) return fail(Code::not_found, "no volume '" + name + "'");
-    if (std::ranges::none_of(found->slots, [&](const KeySlot& old) { return old.nonce == wrapped.nonce; })) found->slots.push_back(wrapped);
+    if (std::ranges::none_of(found->slots, [&](const KeySlot& old) { return old.nonce == wrapped.nonce; }))
+      found->slots.push_back(wrapped);
     return {};
   });
   co_return done;
@@ -372,13 +415,15 @@ env::Task<Status> Account::adapt_keepers() {
 }
 
 Result<content::VolumeKeys> Account::open_volume_keys(const VolumeEntry& entry) const {
-  auto key = impl_->volume_key(entry, KeySlot::Type::account, [&](const KeySlot&) { return Result<crypto::Key>(impl_->identity_.member.key_slot); });
+  auto key = impl_->volume_key(entry, KeySlot::Type::account,
+                               [&](const KeySlot&) { return Result<crypto::Key>(impl_->identity_.member.key_slot); });
   if (!key) return fail(std::move(key.error()));
   return content::VolumeKeys::derive(*key, entry.volume);
 }
 
 Result<content::VolumeKeys> Account::open_volume_keys(const VolumeEntry& entry, std::string_view passphrase) const {
-  auto key = impl_->volume_key(entry, KeySlot::Type::passphrase, [&](const KeySlot& slot) { return crypto::scrypt(passphrase, slot.salt, slot.scrypt); });
+  auto key = impl_->volume_key(entry, KeySlot::Type::passphrase,
+                               [&](const KeySlot& slot) { return crypto::scrypt(passphrase, slot.salt, slot.scrypt); });
   if (!key) return fail(std::move(key.error()));
   return content::VolumeKeys::derive(*key, entry.volume);
 }

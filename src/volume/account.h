@@ -1,14 +1,15 @@
 #pragma once
-// The account of a member: which volumes are theirs, and the volumes' keys. A register at keepers that is found from the
-// member key alone, sealed under a key that only the phrase gives; so a phrase, a pool's ID and one live peer bring
+// The account of a member: which volumes are theirs, and the volumes' keys. A register at keepers that is found from
+// the member key alone, sealed under a key that only the phrase gives; so a phrase, a pool's ID and one live peer bring
 // everything back.
 //
-// The register's content: version u8 = 1 | nonce 12 | AES-256-GCM of wire.AccountRecord under MemberKeys.account, with pool
-// and member as AAD.
+// The register's content: version u8 = 1 | nonce 12 | AES-256-GCM of wire.AccountRecord under MemberKeys.account, with
+// pool and member as AAD.
 //
 // The register's first keepers must be chosen once, ever. The device that made the member chooses them when the first
-// volume is made, and notes its choice in `founding_path` durably before it is used; a choice that is noted is never changed.
-// A device that was recovered chooses only after every node that could be asked has answered that it keeps no such register.
+// volume is made, and notes its choice in `founding_path` durably before it is used; a choice that is noted is never
+// changed. A device that was recovered chooses only after every node that could be asked has answered that it keeps no
+// such register.
 
 #include "content/keys.h"
 #include "volume/register.h"

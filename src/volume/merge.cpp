@@ -23,6 +23,7 @@ class Merger {
     // Reviving one inode may revive those above it: the list is of what was touched before.
     const std::set<InodeId> touched = touched_;
     for (const InodeId id : touched) CAIRN_CO_TRY(co_await merge_inode(id));
+    CAIRN_CO_TRY(co_await name_directories_once());
     CAIRN_CO_TRY(co_await break_cycles());
     CAIRN_CO_TRY(co_await count_links());
     co_return std::move(out_);
@@ -244,6 +245,13 @@ class Merger {
     return false;
   }
 
+  bool they_name(InodeId id) const {
+    return std::any_of(changes_.begin(), changes_.end(), [&](const auto& change) {
+      const auto parsed = parse_inode_key(change.first);
+      return parsed && parsed->kind == ItemKind::entry && target(change.second.second) == id;
+    });
+  }
+
   env::Task<Status> merge_inode(InodeId id) {
     auto loaded = co_await sides_of(id);
     if (!loaded) co_return fail(std::move(loaded.error()));
@@ -252,7 +260,8 @@ class Merger {
     if (!sides.ours && !sides.theirs) co_return Status{};
     if (!sides.ours) {
       if (*sides.theirs == *sides.base) co_return Status{};
-      const bool keep = sides.base->is_directory() ? they_put_into(id) : really_changed(*sides.base, *sides.theirs);
+      const bool keep = sides.base->is_directory() ? they_put_into(id) || they_name(id)
+                                                   : really_changed(*sides.base, *sides.theirs);
       if (keep) co_return co_await undo_removal(id);
       if (!sides.base->is_directory()) maybe_named_.insert(id);  // they may have given it a further name
       co_return Status{};
@@ -466,38 +475,120 @@ class Merger {
 
   // --- the whole ---
 
-  // We moved a directory under one that they moved under it: ours goes back.
-  env::Task<Status> break_cycles() {
-    for (const InodeId id : touched_) {
-      auto loaded = co_await sides_of(id);
-      if (!loaded) co_return fail(std::move(loaded.error()));
-      if (!loaded->base || !loaded->ours || !loaded->theirs || !loaded->base->is_directory()) continue;
-      if (loaded->ours->parent == loaded->base->parent) continue;
-      InodeId at = loaded->ours->parent;
-      size_t depth = 0;
-      for (; at != kRootInode && at != id && depth < kMaxPathDepth; ++depth) {
-        auto inode = co_await merged_inode(at);
-        if (!inode) co_return fail(std::move(inode.error()));
-        if (!*inode) break;
-        at = (*inode)->parent;
+  // A directory has one name: of several, the one that fits its item, else the first.
+  env::Task<Status> name_directories_once() {
+    std::map<InodeId, std::vector<std::string>> names;
+    for (const auto& [key, value] : out_.edits) {
+      const auto parsed = parse_inode_key(key);
+      if (parsed && parsed->kind == ItemKind::entry && is_directory(value)) names[target(value)].push_back(key);
+    }
+    for (auto& [id, keys] : names) {
+      auto with_them = co_await their_name(id);
+      if (!with_them) co_return fail(std::move(with_them.error()));
+      if (*with_them && !out_.edits.contains(**with_them)) keys.push_back(**with_them);
+      auto inode = co_await merged_inode(id);
+      if (!inode) co_return fail(std::move(inode.error()));
+      if (!*inode) {  // nothing is left of it
+        for (const std::string& key : keys) out_.edits.insert_or_assign(key, std::nullopt);
+        continue;
       }
-      if (at != id && depth < kMaxPathDepth) continue;
-      for (auto edit = out_.edits.begin(); edit != out_.edits.end();) {
-        const auto parsed = parse_inode_key(edit->first);
-        bool ours_is_it = false;
-        if (parsed && parsed->kind == ItemKind::entry) {
-          auto there = co_await theirs(edit->first);
-          if (!there) co_return fail(std::move(there.error()));
-          ours_is_it = target(edit->second) == id || target(*there) == id;
+      const std::string* keep = &keys.front();
+      for (const std::string& key : keys) {
+        if (parse_inode_key(key)->inode == (*inode)->parent) keep = &key;
+      }
+      const InodeId parent = parse_inode_key(*keep)->inode;
+      for (const std::string& key : keys) {
+        if (key == *keep) continue;
+        auto there = co_await theirs(key);
+        if (!there) co_return fail(std::move(there.error()));
+        if (target(*there) == id) {
+          out_.edits.insert_or_assign(key, std::nullopt);
+        } else {
+          out_.edits.erase(key);
         }
-        edit = ours_is_it ? out_.edits.erase(edit) : std::next(edit);
+      }
+      if ((*inode)->parent == parent) continue;
+      (*inode)->parent = parent;
+      out_.edits.insert_or_assign(inode_key(id), encode_inode(**inode));
+    }
+    co_return Status{};
+  }
+
+  // The key of the entry that a directory has in their tree.
+  env::Task<Result<std::optional<std::string>>> their_name(InodeId id) {
+    auto value = co_await theirs(inode_key(id));
+    if (!value) co_return fail(std::move(value.error()));
+    if (!*value) co_return std::nullopt;
+    auto inode = decode_inode(**value);
+    if (!inode) co_return fail(std::move(inode.error()));
+    KeyRange range = range_of(inode->parent, ItemKind::entry);
+    for (;;) {
+      constexpr size_t kPage = 1000;
+      auto page = co_await tree_.scan(in_.theirs, range.first, range.last, kPage);
+      if (!page) co_return fail(std::move(page.error()));
+      for (Item& item : *page) {
+        if (target(item.value) == id) co_return std::move(item.key);
+      }
+      if (page->size() < kPage) co_return std::nullopt;
+      range.first = page->back().key + '\0';
+    }
+  }
+
+  env::Task<Result<bool>> reaches_root(InodeId id) {
+    for (size_t depth = 0; depth < kMaxPathDepth; ++depth) {
+      if (id == kRootInode) co_return true;
+      auto inode = co_await merged_inode(id);
+      if (!inode) co_return fail(std::move(inode.error()));
+      if (!*inode) co_return false;
+      id = (*inode)->parent;
+    }
+    co_return false;
+  }
+
+  // We moved a directory under one that they moved under it: ours goes back to where they have it, or to the root.
+  env::Task<Status> break_cycles() {
+    std::vector<std::string> entries;
+    for (const auto& [key, value] : out_.edits) {
+      const auto parsed = parse_inode_key(key);
+      if (parsed && parsed->kind == ItemKind::entry && is_directory(value)) entries.push_back(key);
+    }
+    for (const std::string& key : entries) {
+      const auto edit = out_.edits.find(key);
+      if (edit == out_.edits.end() || !edit->second) continue;
+      const std::string entry = *edit->second;
+      const InodeId id = target(entry);
+      auto fine = co_await reaches_root(id);
+      if (!fine) co_return fail(std::move(fine.error()));
+      if (*fine) continue;
+      auto with_them = co_await their_name(id);
+      if (!with_them) co_return fail(std::move(with_them.error()));
+      auto there = co_await theirs(key);
+      if (!there) co_return fail(std::move(there.error()));
+      if (target(*there) == id) {
+        out_.edits.insert_or_assign(key, std::nullopt);
+      } else {
+        out_.edits.erase(key);
+      }
+      InodeId parent = 0;
+      if (*with_them && **with_them != key) {
+        const auto place = out_.edits.find(**with_them);
+        if (place == out_.edits.end() || !place->second) {
+          out_.edits.erase(**with_them);
+          parent = parse_inode_key(**with_them)->inode;
+        }
       }
       auto inode = co_await merged_inode(id);
       if (!inode) co_return fail(std::move(inode.error()));
-      if (*inode) {
-        (*inode)->parent = loaded->theirs->parent;
+      if (!*inode) continue;
+      if (parent != 0) {
+        (*inode)->parent = parent;
         out_.edits.insert_or_assign(inode_key(id), encode_inode(**inode));
+        fine = co_await reaches_root(id);
+        if (!fine) co_return fail(std::move(fine.error()));
+        if (*fine) continue;
+        out_.edits.insert_or_assign(**with_them, std::nullopt);
       }
+      CAIRN_CO_TRY(co_await give_conflict_name(kRootInode, std::string(parse_inode_key(key)->name), entry));
     }
     co_return Status{};
   }

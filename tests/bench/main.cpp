@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
   stages->add_flag("--quick", stage_options.quick, "few bytes: only to see that everything runs");
 
   bench::PoolBenchOptions pool_options;
-  CLI::App* pool = app.add_subcommand("pool", "put and get through six real daemons on this machine, beside that limit");
+  CLI::App* pool =
+      app.add_subcommand("pool", "put and get through six real daemons on this machine, beside that limit");
   pool->add_option("--megabytes", pool_options.megabytes, "of incompressible data")->capture_default_str();
   pool->add_option("--files", pool_options.small_files, "of 4 KiB")->capture_default_str();
   pool->add_option("--folder", pool_options.folder, "where everything is (default: temporary files)")

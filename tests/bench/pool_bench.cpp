@@ -58,7 +58,9 @@ uint64_t peak_of(const std::string& pid) {
 double own_cpu() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -67,20 +69,25 @@ class PoolBench {
   explicit PoolBench(PoolBenchOptions options) : options_(std::move(options)) {}
 
   Result<PoolReportFigures> run() {
-    std::string pattern = (options_.folder.empty() ? fs::temp_directory_path() : fs::path(options_.folder)) / "cairn-bench-XXXXXX";
+    std::string pattern =
+        (options_.folder.empty() ? fs::temp_directory_path() : fs::path(options_.folder)) / "cairn-bench-XXXXXX";
     if (::mkdtemp(pattern.data()) == nullptr) return fail(Code::io, "no temporary folder");
     folder_.path = pattern;
     CAIRN_TRY(start());
     limits_ = measure_stages({.k = 4, .m = 2, .folder = folder_.path, .quick = false}).cpu_seconds_per_byte();
     const uint64_t bytes = options_.megabytes * kMiB;
     write_noise(folder_.path / "big", bytes);
-    CAIRN_TRY(step(fmt::format("put {} MiB, incompressible", options_.megabytes), limits_.put, [&](Client& client) { return client.put({(folder_.path / "big").string()}, "main:/big", {}); }));
-    CAIRN_TRY(step(fmt::format("get {} MiB", options_.megabytes), limits_.get, [&](Client& client) { return client.get("main:/big", (folder_.path / "big.out").string(), {}); }));
+    CAIRN_TRY(step(fmt::format("put {} MiB, incompressible", options_.megabytes), limits_.put,
+                   [&](Client& client) { return client.put({(folder_.path / "big").string()}, "main:/big", {}); }));
+    CAIRN_TRY(step(fmt::format("get {} MiB", options_.megabytes), limits_.get,
+                   [&](Client& client) { return client.get("main:/big", (folder_.path / "big.out").string(), {}); }));
     const fs::path tree = folder_.path / "tree";
     fs::create_directories(tree);
     for (uint64_t i = 0; i < options_.small_files; ++i) write_noise(tree / fmt::format("{:06}", i), 4096);
-    CAIRN_TRY(step(fmt::format("put {} files of 4 KiB", options_.small_files), 0, [&](Client& client) { return client.put({tree.string()}, "main:/tree", {}); }));
-    CAIRN_TRY(step(fmt::format("get {} files of 4 KiB", options_.small_files), 0, [&](Client& client) { return client.get("main:/tree", (folder_.path / "tree.out").string(), {}); }));
+    CAIRN_TRY(step(fmt::format("put {} files of 4 KiB", options_.small_files), 0,
+                   [&](Client& client) { return client.put({tree.string()}, "main:/tree", {}); }));
+    CAIRN_TRY(step(fmt::format("get {} files of 4 KiB", options_.small_files), 0,
+                   [&](Client& client) { return client.get("main:/tree", (folder_.path / "tree.out").string(), {}); }));
     return std::move(report_);
   }
 
@@ -92,7 +99,8 @@ class PoolBench {
     Bytes block(std::min<uint64_t>(size, 4 * kMiB));
     for (uint64_t done = 0; done < size; done += block.size()) {
       noise_.fill(block);
-      file.write(reinterpret_cast<const char*>(block.data()), static_cast<std::streamsize>(std::min<uint64_t>(block.size(), size - done)));
+      file.write(reinterpret_cast<const char*>(block.data()),
+                 static_cast<std::streamsize>(std::min<uint64_t>(block.size(), size - done)));
     }
   }
 
@@ -100,14 +108,17 @@ class PoolBench {
     const std::string program = (fs::read_symlink("/proc/self/exe").parent_path() / "cairnd").string();
     const uint64_t limit = options_.megabytes * kMiB + options_.small_files * 16 * kKiB + kGiB;
     for (size_t i = 0; i < kNodes; ++i) {
-      const DeviceOptions device{.home = home(i), .node_name = fmt::format("node{}", i), .listen = "127.0.0.1:0",
+      const DeviceOptions device{.home = home(i),
+                                 .node_name = fmt::format("node{}", i),
+                                 .listen = "127.0.0.1:0",
                                  .stores = {{.path = home(i) + "/store", .limit = limit, .keep_free_share = 0}}};
       if (i == 0) {
         if (auto made = init_pool(device, "bench", "bench"); !made) return fail(std::move(made.error()));
       } else {
         auto code = make_invite({.home = home(0)});
         if (!code) return fail(std::move(code.error()));
-        if (auto joined = join_pool(device, *code, fmt::format("member{}", i)); !joined) return fail(std::move(joined.error()));
+        if (auto joined = join_pool(device, *code, fmt::format("member{}", i)); !joined)
+          return fail(std::move(joined.error()));
       }
       daemons_.push_back(std::make_unique<tools::DaemonProcess>());
       CAIRN_TRY(daemons_.back()->start(program, home(i), home(i) + ".log", [] { return false; }));
@@ -130,17 +141,27 @@ class PoolBench {
   }
 
   // With a client of its own: nothing is warm.
-  Status step(const std::string& name, double limit_per_byte, const std::function<Result<TransferReport>(Client&)>& work) {
+  Status step(const std::string& name, double limit_per_byte,
+              const std::function<Result<TransferReport>(Client&)>& work) {
     const double own_before = own_cpu(), daemons_before = daemons_cpu();
     auto client = Client::open({.home = home(0)});
     if (!client) return fail(std::move(client.error()));
     auto done = work(**client);
     if (!done) return fail(std::move(done.error()), name);
     client->reset();
-    PoolStep step{.name = name, .bytes = done->bytes, .files = done->files, .seconds = done->seconds, .client_cpu = own_cpu() - own_before,
-                  .daemons_cpu = daemons_cpu() - daemons_before, .limit_cpu = limit_per_byte * static_cast<double>(done->bytes), .packs = done->packs,
-                  .requests = done->requests, .wire_bytes = done->bytes_sent + done->bytes_received, .client_peak = peak_of("self")};
-    for (const auto& daemon : daemons_) step.daemons_peak = std::max(step.daemons_peak, peak_of(std::to_string(daemon->pid())));
+    PoolStep step{.name = name,
+                  .bytes = done->bytes,
+                  .files = done->files,
+                  .seconds = done->seconds,
+                  .client_cpu = own_cpu() - own_before,
+                  .daemons_cpu = daemons_cpu() - daemons_before,
+                  .limit_cpu = limit_per_byte * static_cast<double>(done->bytes),
+                  .packs = done->packs,
+                  .requests = done->requests,
+                  .wire_bytes = done->bytes_sent + done->bytes_received,
+                  .client_peak = peak_of("self")};
+    for (const auto& daemon : daemons_)
+      step.daemons_peak = std::max(step.daemons_peak, peak_of(std::to_string(daemon->pid())));
     report_.steps.push_back(step);
     return {};
   }
@@ -160,13 +181,17 @@ Result<PoolReportFigures> measure_pool(const PoolBenchOptions& options) {
 }
 
 std::string to_text(const PoolReportFigures& report) {
-  std::string text = fmt::format("{:<34} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9} {:>9} {:>9}\n", "six daemons, code (4,2)", "MB/s", "files/s", "CPU-s all", "of client", "of stages",
+  std::string text = fmt::format("{:<34} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9} {:>9} {:>9}\n",
+                                 "six daemons, code (4,2)", "MB/s", "files/s", "CPU-s all", "of client", "of stages",
                                  "ratio", "packs", "req./file", "client MB", "daemon MB");
   for (const PoolStep& step : report.steps) {
     const double cpu = step.client_cpu + step.daemons_cpu;
-    text += fmt::format("{:<34} {:>8.0f} {:>8.0f} {:>9.2f} {:>9.2f} {:>9} {:>7} {:>6} {:>9.3f} {:>9.0f} {:>9.0f}\n", step.name, static_cast<double>(step.bytes) / step.seconds / 1e6,
-                        static_cast<double>(step.files) / step.seconds, cpu, step.client_cpu, step.limit_cpu > 0 ? fmt::format("{:.2f}", step.limit_cpu) : "-",
-                        step.limit_cpu > 0 ? fmt::format("{:.2f}", cpu / step.limit_cpu) : "-", step.packs, static_cast<double>(step.requests) / static_cast<double>(std::max<uint64_t>(step.files, 1)),
+    text += fmt::format("{:<34} {:>8.0f} {:>8.0f} {:>9.2f} {:>9.2f} {:>9} {:>7} {:>6} {:>9.3f} {:>9.0f} {:>9.0f}\n",
+                        step.name, static_cast<double>(step.bytes) / step.seconds / 1e6,
+                        static_cast<double>(step.files) / step.seconds, cpu, step.client_cpu,
+                        step.limit_cpu > 0 ? fmt::format("{:.2f}", step.limit_cpu) : "-",
+                        step.limit_cpu > 0 ? fmt::format("{:.2f}", cpu / step.limit_cpu) : "-", step.packs,
+                        static_cast<double>(step.requests) / static_cast<double>(std::max<uint64_t>(step.files, 1)),
                         static_cast<double>(step.client_peak) / 1e6, static_cast<double>(step.daemons_peak) / 1e6);
   }
   return text;
@@ -175,9 +200,18 @@ std::string to_text(const PoolReportFigures& report) {
 std::string to_json(const PoolReportFigures& report) {
   nlohmann::json json;
   for (const PoolStep& step : report.steps) {
-    json["steps"].push_back({{"name", step.name}, {"bytes", step.bytes}, {"files", step.files}, {"seconds", step.seconds}, {"client_cpu_seconds", step.client_cpu},
-                             {"daemons_cpu_seconds", step.daemons_cpu}, {"stage_cpu_seconds", step.limit_cpu}, {"packs", step.packs}, {"requests", step.requests},
-                             {"wire_bytes", step.wire_bytes}, {"client_peak_bytes", step.client_peak}, {"daemon_peak_bytes", step.daemons_peak}});
+    json["steps"].push_back({{"name", step.name},
+                             {"bytes", step.bytes},
+                             {"files", step.files},
+                             {"seconds", step.seconds},
+                             {"client_cpu_seconds", step.client_cpu},
+                             {"daemons_cpu_seconds", step.daemons_cpu},
+                             {"stage_cpu_seconds", step.limit_cpu},
+                             {"packs", step.packs},
+                             {"requests", step.requests},
+                             {"wire_bytes", step.wire_bytes},
+                             {"client_peak_bytes", step.client_peak},
+                             {"daemon_peak_bytes", step.daemons_peak}});
   }
   return json.dump(2) + "\n";
 }

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "cairn/client.h"
 #include "bench/stages.h"
+#include "cairn/client.h"
 
 namespace cairn::bench {
 

@@ -194,14 +194,16 @@ env::Task<Result<std::unique_ptr<env::Stream>>> NodeNetwork::connect(env::Addres
     ++network.count(from, to).connects;
     ++network.count_total().connects;
     if (!network.blocked(from, to) && target.node->up()) {
-      world.scheduler().at(
-          world.now() + network.delay(from, to, 0), to + 1, [&network, &world, outcome, target, from, to] {
-            auto listener = target.node->node_network().listener(target.port);
-            if (network.blocked(to, from)) return;
-            world.scheduler().at(world.now() + network.delay(to, from, 0), from + 1, [outcome, listener] {
-              outcome.set({listener ? Answer::accepted : Answer::refused, listener});
-            });
-          });
+      world.scheduler().at(world.now() + network.delay(from, to, 0), to + 1,
+                           [&network, &world, outcome, target, from, to, node = &node_, life = node_.boots()] {
+                             if (node->boots() != life) return;  // who asked is no more
+                             auto listener = target.node->node_network().listener(target.port);
+                             if (network.blocked(to, from)) return;
+                             world.scheduler().at(
+                                 world.now() + network.delay(to, from, 0), from + 1, [outcome, listener] {
+                                   outcome.set({listener ? Answer::accepted : Answer::refused, listener});
+                                 });
+                           });
     }
     const Time retry = std::min(deadline, clock.now() + std::chrono::seconds(1));
     const env::TimerId timer = clock.schedule(retry, [outcome] { outcome.set({}); });

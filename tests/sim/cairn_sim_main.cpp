@@ -1,0 +1,49 @@
+// cairn-sim: runs simulated pools from seeds, and says which seeds fail.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "sim/pool_sim.h"
+
+int main(int argc, char** argv) {
+  using namespace cairn;
+  uint64_t seed = 1;
+  uint64_t seeds = 1;
+  uint64_t step = 1;
+  sim::PoolSimOptions options;
+  int64_t fault_seconds = 60;
+  bool trace = false;
+  bool twice = false;
+  CLI::App app("Runs a whole pool of production code under virtual time, from a seed.");
+  app.add_option("--seed", seed, "the first seed");
+  app.add_option("--seeds", seeds, "how many seeds");
+  app.add_option("--step", step, "from one seed to the next (to share them among processes)");
+  app.add_option("--nodes", options.nodes, "holders");
+  app.add_option("--clients", options.clients, "writers and readers");
+  app.add_option("--faults", fault_seconds, "seconds of virtual time with faults");
+  app.add_flag("--trace", trace, "print what happens");
+  app.add_flag("--twice", twice, "run each seed twice and compare the traces");
+  CLI11_PARSE(app, argc, argv);
+  options.faults = std::chrono::seconds(fault_seconds);
+  if (trace) {
+    options.reader = [](Time now, std::string_view who, std::string_view what) {
+      std::printf("%12.6f %.*s %.*s\n", static_cast<double>((now - Time{}).count()) / 1e9, static_cast<int>(who.size()),
+                  who.data(), static_cast<int>(what.size()), what.data());
+    };
+  }
+  uint64_t failed = 0;
+  for (uint64_t i = 0; i < seeds; ++i) {
+    auto result = sim::run_pool_simulation(seed + i * step, options);
+    if (twice && sim::run_pool_simulation(seed + i * step, options).trace != result.trace) {
+      result.failures.emplace_back("a second run had another trace");
+    }
+    std::printf("%s\n", to_string(result).c_str());
+    for (const auto& text : result.failures) std::printf("  %s\n", text.c_str());
+    std::fflush(stdout);
+    failed += result.failures.empty() ? 0 : 1;
+  }
+  if (failed > 0)
+    std::printf("%llu of %llu seeds failed\n", static_cast<unsigned long long>(failed),
+                static_cast<unsigned long long>(seeds));
+  return failed > 0 ? 1 : 0;
+}

@@ -1,0 +1,128 @@
+#pragma once
+// The production objects of one simulated machine: a holder (as cairnd has them) or a client (as cairn has them).
+
+#include "content/keys.h"
+#include "peer/peers.h"
+#include "pool/client.h"
+#include "pool/holder.h"
+#include "sim/world.h"
+#include "volume/register.h"
+#include "volume/volume.h"
+
+namespace cairn::sim {
+
+// What all machines of a pool are given.
+struct PoolSetup {
+  Bytes genesis;
+  env::Address bootstrap;
+  std::optional<std::pair<uint32_t, uint32_t>> code;  // (k, m)
+};
+
+inline peer::PeersOptions quiet_gossip(bool serve) {
+  return {.serve = serve, .gossip_period = std::chrono::seconds(10)};  // the rounds of 30 nodes cost most of the time
+}
+
+class HolderMachine {
+ public:
+  HolderMachine(SimNode& node, const peer::Identity& identity, const PoolSetup& setup)
+      : node_(node),
+        tasks_(node.executor()),
+        peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis), quiet_gossip(true)),
+        bootstrap_(setup.bootstrap) {}
+
+  // Opens all and begins to serve. `create`: the first start.
+  env::Task<Status> open(bool create) {
+    auto keeper = volume::Keeper::open(node_.world(), peers_, "keeper");
+    if (!keeper) co_return fail(std::move(keeper.error()), "keeper");
+    keeper_ = std::move(*keeper);
+    auto holder = co_await pool::Holder::open(node_.world(), peers_, "claims", node_.boots());
+    if (!holder) co_return fail(std::move(holder.error()), "holder");
+    holder_ = std::move(*holder);
+    store::StoreOptions options{.path = "store", .limit = 64 * kMiB, .keep_free_share = 0.01};
+    auto store = co_await store::ShardStore::open(node_.world(), std::move(options), create);
+    if (!store) co_return fail(std::move(store.error()), "store");
+    holder_->add_store(std::move(*store));
+    auto address = peers_.listen({node_.host(), 7000});
+    if (!address) co_return fail(std::move(address.error()), "listen");
+    const store::StoreFigures figures = holder_->figures();
+    peer::NodeInfo info;
+    info.name = node_.name();
+    info.addresses = {*address};
+    info.limit = figures.limit;
+    info.used = figures.used;
+    info.free = figures.free;
+    info.domain = node_.name();
+    info.boot_seq = node_.boots();
+    info.lends = true;
+    peers_.set_own_record(info);
+    peers_.start({bootstrap_});
+    ready_ = true;
+    co_return Status{};
+  }
+  env::Task<void> close() {
+    co_await peers_.stop();
+    co_await holder_->close();
+    co_await keeper_->close();
+  }
+  bool ready() const { return ready_; }
+  env::TaskGroup& tasks() { return tasks_; }
+  pool::Holder& holder() { return *holder_; }
+  peer::Peers& peers() { return peers_; }
+
+ private:
+  SimNode& node_;
+  env::TaskGroup tasks_;
+  peer::Peers peers_;
+  env::Address bootstrap_;
+  std::unique_ptr<volume::Keeper> keeper_;
+  std::unique_ptr<pool::Holder> holder_;
+  bool ready_ = false;
+};
+
+class ClientMachine {
+ public:
+  ClientMachine(SimNode& node, const peer::Identity& identity, const PoolSetup& setup)
+      : node_(node),
+        peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis), quiet_gossip(false)),
+        pool_(node.world(), peers_, {.put_timeout = std::chrono::seconds(15), .code = setup.code}),
+        tasks_(node.executor()) {
+    peers_.start({setup.bootstrap});
+  }
+
+  // Opens the volume that these founding bytes name.
+  env::Task<Status> open(Bytes founding, content::VolumeKey key) {
+    register_.emplace(node_.world(), peers_, founding);
+    head_ = volume::make_head_register(*register_);
+    packs_ = volume::make_pack_io(pool_);
+    const auto keys = content::VolumeKeys::derive(key, id_cast<VolumeId>(crypto::sha256(founding)));
+    volume::VolumeOptions options{.node_cache_bytes = kMiB, .high_water_path = "high-water"};
+    auto opened = co_await volume::Volume::open(node_.world(), *packs_, *head_, keys, peers_.identity().device,
+                                                std::move(options));
+    if (!opened) co_return fail(std::move(opened.error()));
+    volume_ = std::move(*opened);
+    co_return Status{};
+  }
+  env::Task<void> close() {
+    tasks_.cancel();
+    volume_.reset();
+    co_await pool_.stop();
+    co_await peers_.stop();
+  }
+  SimNode& node() { return node_; }
+  peer::Peers& peers() { return peers_; }
+  pool::PoolClient& pool() { return pool_; }
+  volume::Volume& volume() { return *volume_; }
+  env::TaskGroup& tasks() { return tasks_; }
+
+ private:
+  SimNode& node_;
+  peer::Peers peers_;
+  pool::PoolClient pool_;
+  std::optional<volume::Register> register_;
+  std::unique_ptr<volume::HeadRegister> head_;
+  std::unique_ptr<volume::PackIo> packs_;
+  std::unique_ptr<volume::Volume> volume_;
+  env::TaskGroup tasks_;
+};
+
+}  // namespace cairn::sim
