@@ -32,6 +32,8 @@ Json transfer_json(const TransferReport& report, bool put) {
   object["packs"] = report.packs;
   object["packs_below_goal"] = report.packs_below_goal;
   object["requests"] = report.requests;
+  if (!put) object["decoded_reads"] = report.decoded_reads;
+  if (!put) object["raced_reads"] = report.raced_reads;
   object["bytes_sent"] = report.bytes_sent;
   object["bytes_received"] = report.bytes_received;
   return object;

@@ -35,6 +35,7 @@ class Getter {
         options_(std::move(options)),
         meter_(world_.clock, options_.on_progress),
         traffic_before_(core.peers().traffic()),
+        pool_before_(core.pool().counters()),
         slots_(world_.executor, kFilesInFlight) {}
 
   env::Task<Result<TransferReport>> files(TreePath source, std::string destination) {
@@ -275,6 +276,8 @@ class Getter {
     report_.bytes_sent = traffic.bytes_sent - traffic_before_.bytes_sent;
     report_.bytes_received = traffic.bytes_received - traffic_before_.bytes_received;
     report_.requests = traffic.requests_sent - traffic_before_.requests_sent;
+    report_.decoded_reads = core_.pool().counters().degraded_reads - pool_before_.degraded_reads;
+    report_.raced_reads = core_.pool().counters().hedged_reads - pool_before_.hedged_reads;
     report_.seconds = meter_.seconds();
     return report_;
   }
@@ -285,6 +288,7 @@ class Getter {
   TransferOptions options_;
   Meter meter_;
   peer::Traffic traffic_before_;
+  pool::PoolCounters pool_before_;
   env::Semaphore slots_;
   std::map<InodeId, std::string> first_names_;                       // of hard-linked files
   std::vector<std::pair<std::string, std::string>> pending_links_;   // path, first name

@@ -33,7 +33,14 @@ struct PackWriter::Writing {
   uint32_t slots() const { return pack.header.geometry.k + pack.header.geometry.m; }
   uint32_t quorum() const { return commit_quorum(pack.header.geometry); }
   bool committed() const { return domains.size() >= quorum(); }
-  WriteOutcome so_far() const { return {{pack.header.id, pack.header.geometry, holders}, receipts}; }
+  // Slots whose receipt is still on its way are hinted at where they are being sent to.
+  WriteOutcome so_far() const {
+    WriteOutcome outcome_now{{pack.header.id, pack.header.geometry, holders}, receipts};
+    for (size_t slot = 0; slot < holders.size() && slot < planned.size(); ++slot) {
+      if (holders[slot].is_zero()) outcome_now.ref.holders[slot] = planned[slot];
+    }
+    return outcome_now;
+  }
 
   env::Semaphore::Permit place;
   content::EncodedPack pack;

@@ -60,8 +60,8 @@ class FileWriterImpl final : public FileWriter {
       held_.clear();
     }
     CAIRN_CO_TRY(co_await emit_held());
-    auto status = co_await transaction_.replace_content(inode_, emitted_, std::move(inline_data), std::move(extents_),
-                                                        mtime);
+    auto status =
+        co_await transaction_.replace_content(inode_, emitted_, std::move(inline_data), std::move(extents_), mtime);
     co_return status;
   }
 

@@ -259,9 +259,8 @@ class Merger {
     if (!sides.base) co_return Status{};  // new
     if (!sides.ours && !sides.theirs) co_return Status{};
     if (!sides.ours) {
-      if (*sides.theirs == *sides.base) co_return Status{};
-      const bool keep = sides.base->is_directory() ? they_put_into(id) || they_name(id)
-                                                   : really_changed(*sides.base, *sides.theirs);
+      const bool keep =
+          sides.base->is_directory() ? they_put_into(id) || they_name(id) : really_changed(*sides.base, *sides.theirs);
       if (keep) co_return co_await undo_removal(id);
       if (!sides.base->is_directory()) maybe_named_.insert(id);  // they may have given it a further name
       co_return Status{};
@@ -341,7 +340,8 @@ class Merger {
         const auto parsed = parse_inode_key(item.key);
         if (!parsed) co_return fail(Code::corrupt, "an inode's key");
         if (parsed->kind == ItemKind::xattr) out_.edits.emplace(xattr_key(copy, parsed->name), std::move(item.value));
-        if (parsed->kind == ItemKind::extent) out_.edits.emplace(extent_key(copy, parsed->offset), std::move(item.value));
+        if (parsed->kind == ItemKind::extent)
+          out_.edits.emplace(extent_key(copy, parsed->offset), std::move(item.value));
       }
       if (page->size() < kPage) break;
       range.first = page->back().key + '\0';
@@ -444,7 +444,8 @@ class Merger {
       const auto& changes = changes_;
       for (const auto& [key, change] : changes) {
         const auto parsed = parse_inode_key(key);
-        if (!parsed || parsed->kind != ItemKind::entry || target(change.first) != id || target(change.second) == id) continue;
+        if (!parsed || parsed->kind != ItemKind::entry || target(change.first) != id || target(change.second) == id)
+          continue;
         above.insert(parsed->inode);
         auto there = co_await merged(key);
         if (!there) co_return fail(std::move(there.error()));

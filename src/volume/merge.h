@@ -11,10 +11,10 @@
 namespace cairn::volume {
 
 struct MergeInput {
-  Root base;              // that the edits were made upon
-  Root theirs;            // the later head's
+  Root base;    // that the edits were made upon
+  Root theirs;  // the later head's
   const EditMap* ours = nullptr;
-  std::string suffix;     // of conflict names: " (conflict from NODE DATE)"
+  std::string suffix;  // of conflict names: " (conflict from NODE DATE)"
   WallTime now = 0;
 };
 struct MergeResult {

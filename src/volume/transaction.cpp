@@ -69,7 +69,9 @@ bool TransactionImpl::fresh(std::string_view key) const {
   return inode && *inode >= fresh_from_ && *inode < host_.numbers().unused();
 }
 
-View TransactionImpl::view() const { return View(placed_items_, host_.chunks()); }
+View TransactionImpl::view() const {
+  return View(placed_items_, host_.chunks());
+}
 
 TransactionImpl::Work TransactionImpl::begin_work() {
   Work work;

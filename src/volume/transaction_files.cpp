@@ -125,7 +125,8 @@ env::Task<Status> TransactionImpl::replace_content(InodeId id, uint64_t size, st
   if (!inode) co_return fail(std::move(inode.error()));
   if (!(*inode)->is_file()) co_return fail(Code::bad_input, "not a file");
   CAIRN_CO_TRY(co_await carve(work, id, 0, UINT64_MAX));
-  for (const Extent& extent : extents) work.edits.insert_or_assign(extent_key(id, extent.offset), encode_extent(extent));
+  for (const Extent& extent : extents)
+    work.edits.insert_or_assign(extent_key(id, extent.offset), encode_extent(extent));
   work.bytes += static_cast<int64_t>(size) - static_cast<int64_t>((*inode)->size);
   inline_bytes_ += inline_data.size();
   (*inode)->size = size;

@@ -26,7 +26,8 @@ Inode fresh_inode(FileType type, const NewInode& about, InodeId parent, WallTime
 }  // namespace
 
 Status check_name(std::string_view name) {
-  if (name.empty() || name == "." || name == "..") return fail(Code::bad_input, "\"" + std::string(name) + "\" is no name");
+  if (name.empty() || name == "." || name == "..")
+    return fail(Code::bad_input, "\"" + std::string(name) + "\" is no name");
   if (name.size() > kMaxNameSize) return fail(Code::bad_input, "a name is at most 255 bytes");
   if (name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos) {
     return fail(Code::bad_input, "a name has neither '/' nor NUL");
@@ -103,7 +104,8 @@ env::Task<Result<InodeId>> TransactionImpl::make_directories(std::string path, N
       at = *made;
       continue;
     }
-    if ((*entry)->type != FileType::directory) co_return fail(Code::bad_input, path + ": \"" + part + "\" is no directory");
+    if ((*entry)->type != FileType::directory)
+      co_return fail(Code::bad_input, path + ": \"" + part + "\" is no directory");
     at = (*entry)->inode;
   }
   co_return at;

@@ -245,7 +245,8 @@ env::Task<Result<bool>> VolumeImpl::read_back(uint64_t sequence, Error why) {
       continue;
     }
     bool chosen = false;
-    for (const Hash& hash : uncertain_values_) chosen = chosen || chain_contains(*state, sequence, hash).value_or(false);
+    for (const Hash& hash : uncertain_values_)
+      chosen = chosen || chain_contains(*state, sequence, hash).value_or(false);
     CAIRN_CO_TRY(co_await adopt(std::move(*state)));
     uncertain_.reset();
     co_return chosen;

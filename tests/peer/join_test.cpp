@@ -215,13 +215,14 @@ TEST_CASE("only an admin invites, and within bounds") {
   const size_t index = pool.machine();
   auto joined = pool.join_from(index, pool.invite(), 50);
   REQUIRE(joined);
-  env::World world = pool.sim.node(index).world();
+  const env::World world = pool.sim.node(index).world();
   const InviteTerms terms{.expires = world.clock.wall_now() + 1'000'000'000'000};
   CHECK(create_invite(world, joined->identity, joined->membership, "invites", {pool.address(0)}, terms).error().code ==
         Code::denied);
-  world = pool.sim.node(0).world();
+  const env::World admin_world = pool.sim.node(0).world();
   const auto make = [&](InviteTerms these, std::vector<env::Address> addresses) {
-    return create_invite(world, pool.identities[0], pool.peers(0).membership(), "invites", std::move(addresses), these);
+    return create_invite(admin_world, pool.identities[0], pool.peers(0).membership(), "invites", std::move(addresses),
+                         these);
   };
   CHECK(make({.uses = 0, .expires = terms.expires}, {pool.address(0)}).error().code == Code::bad_input);
   CHECK(make({.expires = 1}, {pool.address(0)}).error().code == Code::bad_input);

@@ -209,6 +209,7 @@ Status SimDisk::sync_dir(const std::string& text) {
   if (!allowed && !effect) return allowed;
   const auto folder = find(path);
   if (!folder || !folder->folder()) return allowed ? fail(Code::not_found, text) : allowed;
+  if (lying_) return allowed;
   std::vector<NameChange> left;
   for (NameChange& change : changes_) {
     if (change.folder == path) {

@@ -60,6 +60,8 @@ class SimDisk final : public env::Disk, public env::MetaStores {
     read_errors_ = reads;
     write_errors_ = writes;
   }
+  // A disk that says "synced" and is not: for tests that must notice what that loses.
+  void set_lying(bool lying) { lying_ = lying; }
   // After `operations` more that change or sync something, all fail with Code::io until the node's crash() and
   // restart(). The one that meets the limit may have had its effect. Handler: told once, inside that operation.
   void crash_after(uint64_t operations, std::function<void()> handler = {});
@@ -127,7 +129,7 @@ class SimDisk final : public env::Disk, public env::MetaStores {
   uint64_t operations_ = 0;
   std::optional<uint64_t> crash_at_;
   std::function<void()> on_dead_;
-  bool dead_ = false, in_worker_ = false;
+  bool dead_ = false, in_worker_ = false, lying_ = false;
   DiskCounters counters_;
   DiskSpeed speed_;
   Duration elapsed_{};

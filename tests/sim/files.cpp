@@ -250,7 +250,7 @@ Status SimFile::sync() {
   bool effect = false;
   const Status allowed = disk_.begin_change("sync", path_, 0, &effect);
   disk_.cost_sync();
-  if (allowed || effect) inode_->sync();
+  if ((allowed || effect) && !disk_.lying_) inode_->sync();
   return allowed;
 }
 

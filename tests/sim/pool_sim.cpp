@@ -142,6 +142,7 @@ void PoolSim::begin() {
     const auto key = give_identity(node);
     secrets_.add("device key", key.seed());
     identities_.push_back(peer::make_identity(member_, pool, key, node.name(), 0));
+    if (options_.lying_disks) node.disk().set_lying(true);
     node.set_drift(static_cast<int64_t>(prng_.between(0, 400)) - 200);
   }
   setup_.bootstrap = {sim_.node(0).host(), 7000};
@@ -218,7 +219,7 @@ Task<void> PoolSim::make_faults(PoolSim& self) {
   co_await env::sleep_for(self.sim_.clock(), seconds(3));
   while (self.sim_.now() < end) {
     self.one_fault();
-    co_await env::sleep_for(self.sim_.clock(), milliseconds(self.prng_.between(200, 6000)));
+    co_await env::sleep_for(self.sim_.clock(), milliseconds(self.prng_.between(100, 3500)));
   }
 }
 
@@ -270,7 +271,7 @@ void PoolSim::one_fault() {
       return;
     case 10:
       if (prng_.chance(0.5)) {
-        if (result_.rots < rot_limit_ && node.disk().rot_somewhere("store/", prng_)) ++result_.rots;
+        if (result_.rots < rot_limit_ && node.disk().rot_somewhere("store/segments/", prng_)) ++result_.rots;
       } else {
         node.jump_wall_clock(seconds(static_cast<int64_t>(prng_.between(0, 200'000)) - 100'000));
       }
@@ -303,7 +304,10 @@ void PoolSim::end() {
       [&] { return std::ranges::all_of(clients_, [](const auto& client) { return client->tasks().empty(); }); },
       std::chrono::minutes(10));
   if (!calm) failure("a client's operation did not end although all nodes are back");
-  repair_all();  // a crash that was still under way
+  if (options_.lying_disks || prng_.chance(0.3)) {  // all at once: what was acknowledged is on the disks
+    for (size_t i = 0; i < options_.nodes; ++i) crash_holder(i, CrashKind::power);
+  }
+  repair_all();  // also after a crash that was still under way
   sim_.run_for(seconds(90));
 
   // A machine that knows nothing of what happened reads all.

@@ -3,7 +3,8 @@
 //
 // What holds whatever the seed: a file whose commit was acknowledged is there with the right bytes at the end, nothing
 // that is read is ever wrong, and no plaintext or key is on any simulated wire or disk. The faults stay within what the
-// code promises to survive: any number of crashes and partitions that end, and rot of at most ceil(m/2) shards.
+// code promises to survive: any number of crashes and partitions that end, the whole pool losing its power at once, and
+// rot of at most ceil(m/2) shards.
 
 #include <cstdint>
 #include <functional>
@@ -18,7 +19,8 @@ namespace cairn::sim {
 struct PoolSimOptions {
   size_t nodes = 30;
   size_t clients = 2;
-  Duration faults = std::chrono::seconds(60);  // virtual time with faults
+  Duration faults = std::chrono::seconds(45);  // virtual time with faults
+  bool lying_disks = false;                    // they do not keep what they said is synced: must be noticed
   Trace::Reader reader;                        // sees every line of the trace
 };
 

@@ -120,7 +120,7 @@ TEST_CASE("the space to keep free is left alone, as a number and as a share") {
 
 TEST_CASE("a disk that fills up in the middle of a write loses nothing and the store works on") {
   env::Prng prng(46);
-  for (uint64_t capacity = 2 * kMiB; capacity < 12 * kMiB; capacity += 437 * kKiB) {
+  for (uint64_t capacity = 2 * kMiB; capacity < 8 * kMiB; capacity += 337 * kKiB) {
     CAPTURE(capacity);
     Fixture f(7, 64 * kMiB);
     REQUIRE(f.open());

@@ -17,7 +17,7 @@ struct MemoryPool {
   };
   std::map<PackId, Pack> packs;
   volume::RegisterState head;
-  uint64_t writes = 0;        // of packs
+  uint64_t writes = 0;  // of packs
   uint64_t reads = 0, read_bytes = 0;
   uint64_t commits = 0;
 };
@@ -70,7 +70,8 @@ class MemoryPackIo final : public volume::PackIo {
 
  private:
   env::Task<void> wait() {
-    if (delay.count() > 0) co_await env::sleep_for(world_.clock, Duration(static_cast<int64_t>(prng_.below(delay.count()))));
+    if (delay.count() > 0)
+      co_await env::sleep_for(world_.clock, Duration(static_cast<int64_t>(prng_.below(delay.count()))));
   }
   MemoryPool& pool_;
   env::World world_;

@@ -55,7 +55,8 @@ class MemoryNodes final : public volume::NodeSource, public volume::NodeSink {
     ++stores;
     stored_bytes += plain.size();
     largest = std::max(largest, plain.size());
-    volume::NodeRef ref{.chunk = id, .pack = {}, .offset = 0, .length = static_cast<uint32_t>(plain.size()), .level = level};
+    volume::NodeRef ref{
+        .chunk = id, .pack = {}, .offset = 0, .length = static_cast<uint32_t>(plain.size()), .level = level};
     nodes[id] = std::move(plain);
     co_return ref;
   }

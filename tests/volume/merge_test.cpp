@@ -384,7 +384,8 @@ TEST_CASE("random edits of two writers always give a sound tree") {
               break;
             default:
               if (file && directory) {
-                (void)fs->run(fs->transaction.link(fs->id(*file), fs->id(*directory), "l" + std::to_string(prng.below(4))));
+                (void)fs->run(
+                    fs->transaction.link(fs->id(*file), fs->id(*directory), "l" + std::to_string(prng.below(4))));
               }
           }
         }

@@ -105,15 +105,17 @@ class Cluster {
     }
     return std::nullopt;
   }
-  // Carries one message; fn runs on `to`, unless the message is lost or the machine dies first.
+  // Carries one message; fn runs unless the message is lost or the machine is down when it arrives.
   void carry(size_t from, size_t to, std::move_only_function<void()> fn) {
     auto& prng = sim.prng();
     const bool cut = side_.contains(from) != side_.contains(to);
     if (from != to && (cut || prng.chance(options_.loss))) return;
     Duration delay = std::chrono::microseconds(from == to ? 10 : prng.between(500, 8000));
     if (prng.chance(options_.slow)) delay += std::chrono::milliseconds(prng.below(2000));
-    if (!up(to)) return;
-    sim.scheduler().at(sim.now() + delay, static_cast<sim::Owner>(to + 1), std::move(fn));
+    // On the network's behalf, not the machine's: what is under way may arrive after a crash and a restart.
+    sim.after(delay, [this, to, fn = std::move(fn)]() mutable {
+      if (up(to)) fn();
+    });
   }
   bool repeats() { return sim.prng().chance(options_.repeat); }
   std::vector<KeeperCandidate> candidates() const {

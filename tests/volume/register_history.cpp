@@ -92,6 +92,7 @@ class Nemesis {
     if (options_.crashes && what < 30) {
       if (cluster_.up(i)) {
         cluster_.crash(i, prng_.chance(0.7) ? sim::CrashKind::power : sim::CrashKind::process);
+        if (prng_.chance(0.4)) restart(i);  // at once: messages from before still arrive
       } else {
         restart(i);
       }

@@ -335,7 +335,8 @@ TEST_CASE("a node's children keep their packs and holders, and \"this pack\" is 
       child.pack.id.bytes[0] = static_cast<uint8_t>(1 + i % 5);
       child.pack.geometry = {.k = 4, .m = 2, .shard_length = 1000U * (1 + i % 5U)};
       child.pack.holders.resize(6);
-      for (size_t slot = 0; slot < 5; ++slot) child.pack.holders[slot].bytes[1] = static_cast<uint8_t>(slot + 1 + i % 5);
+      for (size_t slot = 0; slot < 5; ++slot)
+        child.pack.holders[slot].bytes[1] = static_cast<uint8_t>(slot + 1 + i % 5);
     }
     child.offset = i * 100U;
     child.length = 50U + i;
@@ -406,7 +407,8 @@ TEST_CASE("hostile node bytes are refused") {
       NodeRef forged = ref;
       if (bad.size() >= 12) {
         const size_t logical = std::min<size_t>(read_le<uint32_t>(bad.data() + 8), bad.size() - 12);
-        forged.chunk = content::hashed_chunk_id(f.keys, content::ChunkType::tree_node, ByteView(bad).first(12 + logical));
+        forged.chunk =
+            content::hashed_chunk_id(f.keys, content::ChunkType::tree_node, ByteView(bad).first(12 + logical));
       }
       auto node = Node::parse(bad, f.keys, forged);
       if (!node) continue;

@@ -69,8 +69,7 @@ struct Fs {
     const auto at = place(path);
     return run(transaction.unlink(at.parent, at.name));
   }
-  Status rename(const std::string& from, const std::string& to,
-                volume::RenameMode mode = volume::RenameMode::replace) {
+  Status rename(const std::string& from, const std::string& to, volume::RenameMode mode = volume::RenameMode::replace) {
     const auto a = place(from), b = place(to);
     return run(transaction.rename(a.parent, a.name, b.parent, b.name, mode));
   }

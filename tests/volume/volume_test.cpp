@@ -20,7 +20,9 @@ struct One {
   Fs fs;
 
   explicit One(VolumeOptions options = {})
-      : device(sim, pool, 1, std::move(options)), transaction(std::move(*device.volume->begin())), fs{device, *transaction} {}
+      : device(sim, pool, 1, std::move(options)),
+        transaction(std::move(*device.volume->begin())),
+        fs{device, *transaction} {}
 };
 
 TEST_CASE("a new volume is an empty root directory") {
@@ -39,13 +41,20 @@ TEST_CASE("a new volume is an empty root directory") {
 TEST_CASE("files of every size around a border come back bit for bit") {
   One t;
   const size_t lane = kMaxShardSize, pack = 2 * lane;
-  const std::vector<size_t> sizes = {0,           1,
-                                     4095,        4096,
-                                     4097,        kExtentSize - 1,
-                                     kExtentSize, kExtentSize + 1,
-                                     lane - 1,    lane + 1,
-                                     pack - 1,    pack,
-                                     pack + 1,    pack - 62 * content::kSealOverhead,
+  const std::vector<size_t> sizes = {0,
+                                     1,
+                                     4095,
+                                     4096,
+                                     4097,
+                                     kExtentSize - 1,
+                                     kExtentSize,
+                                     kExtentSize + 1,
+                                     lane - 1,
+                                     lane + 1,
+                                     pack - 1,
+                                     pack,
+                                     pack + 1,
+                                     pack - 62 * content::kSealOverhead,
                                      3 * pack + 17};
   for (size_t i = 0; i < sizes.size(); ++i) {
     t.fs.put("/f" + std::to_string(i), random_bytes(sizes[i], i), i % 2 == 0 ? 70'001 : 1'000'000);
@@ -115,7 +124,8 @@ TEST_CASE("holes are kept as holes") {
     if (!*piece) break;
     pieces.emplace_back((*piece)->offset, to_string((*piece)->bytes.view()));
   }
-  CHECK(pieces == std::vector<std::pair<uint64_t, std::string>>{{10 * kMiB, "middle"}, {10 * kMiB + 6 + 100 * kGiB, "end"}});
+  CHECK(pieces ==
+        std::vector<std::pair<uint64_t, std::string>>{{10 * kMiB, "middle"}, {10 * kMiB + 6 + 100 * kGiB, "end"}});
   CHECK(t.device.run(view.inode(*made))->size == 10 * kMiB + 6 + 100 * kGiB + 3 + 5);
   auto around = t.device.run(view.read(*made, 10 * kMiB - 2, 10));
   CHECK(to_string(ByteView(*around)) == std::string("\0\0middle\0\0", 10));
@@ -123,7 +133,8 @@ TEST_CASE("holes are kept as holes") {
 
 TEST_CASE("names are raw bytes of up to 255") {
   One t;
-  const std::vector<std::string> good = {"new\nline", "\xff\xfe\x80", std::string(255, 'x'), " ", "\xe2\x82\xac", "\\", "...", "\x01"};
+  const std::vector<std::string> good = {"new\nline", "\xff\xfe\x80", std::string(255, 'x'), " ", "\xe2\x82\xac", "\\",
+                                         "...",       "\x01"};
   for (const std::string& name : good) REQUIRE(t.device.run(t.transaction->make_file(kRootInode, name, {})));
   const std::vector<std::string> refused = {"", ".", "..", "a/b", std::string("a\0b", 3), std::string(256, 'x')};
   for (const std::string& name : refused) {
@@ -206,14 +217,17 @@ TEST_CASE("unlink, rmdir and remove_tree leave nothing behind") {
 TEST_CASE("attributes, links, special files and extended attributes are kept") {
   One t;
   auto link = t.device.run(t.transaction->make_symlink(kRootInode, "l", std::string(4095, 't'), {.mode = 0777}));
-  auto device = t.device.run(t.transaction->make_node(kRootInode, "dev", FileType::character_device, 0x501, {.mode = 0600}));
+  auto device =
+      t.device.run(t.transaction->make_node(kRootInode, "dev", FileType::character_device, 0x501, {.mode = 0600}));
   REQUIRE(link);
   REQUIRE(device);
   auto file = t.device.run(t.transaction->make_file(
-      kRootInode, "f", {.mode = 04755, .uid = 7, .gid = 8, .owner = "me", .group = "\xff", .mtime = 123456789123456789}));
+      kRootInode, "f",
+      {.mode = 04755, .uid = 7, .gid = 8, .owner = "me", .group = "\xff", .mtime = 123456789123456789}));
   REQUIRE(t.device.run(t.transaction->set_xattr(*file, "user.big", std::string(kMaxXattrSize, 'v'))));
   REQUIRE(t.device.run(t.transaction->set_xattr(*file, "user.gone", "1")));
-  CHECK(t.device.run(t.transaction->set_xattr(*file, "user.over", std::string(kMaxXattrSize + 1, 'v'))).error().code == Code::too_large);
+  CHECK(t.device.run(t.transaction->set_xattr(*file, "user.over", std::string(kMaxXattrSize + 1, 'v'))).error().code ==
+        Code::too_large);
   t.fs.commit();
   REQUIRE(t.device.run(t.transaction->remove_xattr(*file, "user.gone")));
   CHECK(t.device.run(t.transaction->remove_xattr(*file, "user.gone")).error().code == Code::not_found);
