@@ -58,6 +58,8 @@ inline constexpr Duration kWritePatience = std::chrono::seconds(20);
 inline constexpr Duration kSlowestByte = std::chrono::microseconds(20);
 // The failure detector is told at most so often that a session brings frames.
 inline constexpr Duration kHeardEvery = std::chrono::milliseconds(500);
+// What a refused peer may still send before it has read the refusal.
+inline constexpr uint64_t kMaxLinger = 1 * kMiB;
 // Requests that wait for their turn or run here, on one session. Beyond it they are answered Code::overloaded.
 inline constexpr size_t kMaxRequestsPerSession = 1024;
 // Requests of one peer that run at the same time here, over all its sessions: enough to fill a group commit, and their

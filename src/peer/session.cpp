@@ -134,6 +134,7 @@ env::Task<void> Session::read_loop(Session* self) {
                                code == Code::unsupported || code == Code::corrupt || code == Code::too_large;
     if (worth_telling && self->side_ == Side::accepted) {
       self->refuse(std::move(greeted.error()));
+      co_await linger(self);
     } else {
       self->close(std::move(greeted.error()));
     }
@@ -189,7 +190,15 @@ env::Task<void> Session::read_loop(Session* self) {
     self->close(std::move(status.error()));
   } else {
     self->refuse(std::move(status.error()));
+    co_await linger(self);
   }
+}
+
+// Until the peer has read why and ended the session: closing while its bytes are still unread would reset the stream,
+// and a reset may overtake what was written. The watch ends it in any case.
+env::Task<void> Session::linger(Session* self) {
+  static_cast<void>(co_await self->reader_.skip(kMaxLinger));
+  self->close(*self->why_);
 }
 
 void Session::send(wire::FrameKind kind, wire::Method method, uint64_t request, std::shared_ptr<const Bytes> body,
@@ -213,10 +222,6 @@ env::Task<void> Session::write_loop(Session* self) {
   Bytes joined;
   while (!self->closed_) {
     if (self->queue_.empty()) {
-      if (self->draining_) {
-        self->close(*self->why_);
-        co_return;
-      }
       co_await self->to_write_.wait();
       continue;
     }

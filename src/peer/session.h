@@ -119,6 +119,7 @@ class Session : public std::enable_shared_from_this<Session> {
   static env::Task<void> read_loop(Session* self);
   static env::Task<void> write_loop(Session* self);
   static env::Task<void> watch_loop(Session* self);
+  static env::Task<void> linger(Session* self);
   env::Task<Status> greet();
   Status check_hello(const wire::Hello& hello);
   wire::Hello own_hello() const;

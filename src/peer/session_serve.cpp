@@ -137,8 +137,7 @@ void Session::finish(uint64_t id, Result<Reply> reply) {
   }
   if (stranger() && !closed_ && !draining_) {
     why_ = Error{Code::closed, "joined"};
-    draining_ = true;  // the writer closes when the answer is out
-    to_write_.notify_one();
+    draining_ = true;  // the joiner ends the session when it has the answer, else the watch does
   }
   // This runs inside the task that is to go.
   world_.executor.post([weak = weak_from_this(), id] {

@@ -15,6 +15,8 @@ namespace {
 constexpr uint8_t kVersion = 1;
 // Tries of one change against other devices of the member: they change the account a few times a year.
 constexpr int kChangeTries = 16;
+// Tries, 100 ms apart, while another process of this home chooses the first keepers.
+constexpr int kLockTries = 100;
 constexpr size_t kMaxVolumes = 1024;
 constexpr size_t kMaxRecord = 1 * kMiB;
 
@@ -105,11 +107,12 @@ Result<VolumeEntry> from_message(const wire::VolumeEntry& message) {
 
 class Account::Impl {
  public:
-  Impl(env::World world, peer::Peers& peers, AccountOptions options)
+  Impl(env::World world, std::unique_ptr<RegisterTransport> owned, RegisterTransport& transport, AccountOptions options)
       : world_(world),
-        identity_(peers.identity()),
+        identity_(transport.identity()),
         options_(std::move(options)),
-        transport_(transport_over(peers)),
+        owned_(std::move(owned)),
+        transport_(&transport),
         founding_(account_founding(identity_.pool, identity_.member.member.public_key())),
         one_at_a_time_(world.executor, 1) {}
 
@@ -204,7 +207,8 @@ class Account::Impl {
   env::World world_;
   const peer::Identity& identity_;
   AccountOptions options_;
-  std::unique_ptr<RegisterTransport> transport_;
+  std::unique_ptr<RegisterTransport> owned_;
+  RegisterTransport* transport_;
   Bytes founding_;
   std::unique_ptr<Register> register_;
   bool register_founds_ = false;  // register_ knows the first keepers
@@ -237,6 +241,13 @@ class Account::Impl {
   env::Task<Status> found() {
     if (options_.founding_path.empty())
       co_return fail(Code::bad_input, "this device keeps no note of an account's first keepers");
+    // Several processes of this home may use it for the first time at once: one of them chooses.
+    auto lock = world_.disk.lock(options_.founding_path + ".lock");
+    for (int i = 0; i < kLockTries && !lock && lock.error().code == Code::overloaded; ++i) {
+      co_await env::sleep_for(world_.clock, std::chrono::milliseconds(100));
+      lock = world_.disk.lock(options_.founding_path + ".lock");
+    }
+    if (!lock) co_return fail(std::move(lock.error()), "account");
     auto known = world_.disk.exists(options_.founding_path);
     if (!known) co_return fail(std::move(known.error()));
     if (*known) co_return Status{};
@@ -314,8 +325,13 @@ class Account::Impl {
   Bytes kept_;
 };
 
-Account::Account(env::World world, peer::Peers& peers, AccountOptions options)
-    : impl_(std::make_unique<Impl>(world, peers, std::move(options))) {}
+Account::Account(env::World world, peer::Peers& peers, AccountOptions options) {
+  auto transport = transport_over(peers);
+  RegisterTransport& used = *transport;
+  impl_ = std::make_unique<Impl>(world, std::move(transport), used, std::move(options));
+}
+Account::Account(env::World world, RegisterTransport& transport, AccountOptions options)
+    : impl_(std::make_unique<Impl>(world, std::unique_ptr<RegisterTransport>(), transport, std::move(options))) {}
 Account::~Account() = default;
 
 env::Task<Result<std::vector<VolumeEntry>>> Account::list() {

@@ -42,6 +42,7 @@ struct AccountOptions {
 class Account {
  public:
   Account(env::World world, peer::Peers& peers, AccountOptions options);
+  Account(env::World world, RegisterTransport& transport, AccountOptions options);
   ~Account();
 
   // The volumes as they are now, by name. Errors: too_few_peers; wrong_phrase when the record is not sealed for this

@@ -63,6 +63,7 @@ struct Proposer::Answers {
   const Ballot ballot;
   wire::Signed proposal;  // accept: what is proposed
   Hash proposal_hash;
+  bool proposes = false;                                       // it is an accept round
   bool seals = false;                                          // the proposal seals `config`
   std::vector<std::optional<wire::RegisterVerdict>> verdicts;  // by keeper; VERDICT_UNKNOWN: no answer to be had
   std::vector<std::optional<Value>> values;                    // prepare
@@ -273,11 +274,19 @@ env::Task<void> Proposer::ask_accept(Proposer& self, std::shared_ptr<Answers> an
   answers->settle(index, wire::VERDICT_UNKNOWN);
 }
 
+size_t Proposer::needed_of(const Answers& answers) const {
+  const bool has_value = std::ranges::any_of(answers.values, [](const auto& value) { return value.has_value(); });
+  if (answers.proposes || has_value || founding_.kind != wire::RegisterFounding::ACCOUNT || answers.config.epoch > 0) {
+    return majority(answers.config);
+  }
+  return answers.config.keepers.size();
+}
+
 env::Task<void> Proposer::gather(std::shared_ptr<Answers> answers, Time deadline) {
   Alarm alarm(world_.clock, answers->changed);
   alarm.at(std::min(deadline, world_.clock.now() + kKeeperTimeout));
-  const size_t needed = majority(answers->config);
   for (;;) {
+    const size_t needed = needed_of(*answers);
     const size_t agreed = answers->count(wire::AGREED);
     if (agreed >= needed || agreed + answers->open() < needed || alarm.rung()) co_return;
     // It has to come again anyway: not worth waiting long for the others.
@@ -298,7 +307,7 @@ env::Task<Result<std::optional<RegisterView>>> Proposer::prepare_round(Time dead
   co_await gather(answers, deadline);
   // A view of a configuration that turns out to be over is worth nothing, majority or not.
   const bool moved = follow(*answers);
-  if (moved || answers->count(wire::AGREED) < majority(answers->config)) {
+  if (moved || answers->count(wire::AGREED) < needed_of(*answers)) {
     lonely = !moved && answers->highest.counter == 0;
     co_return std::optional<RegisterView>();
   }
@@ -374,6 +383,7 @@ env::Task<Result<bool>> Proposer::propose(RegisterView view, Value value, Time d
   auto answers = std::make_shared<Answers>(world_.executor, config_, view.ballot);
   answers->proposal = value.encoded;
   answers->proposal_hash = value.body_hash;
+  answers->proposes = true;
   answers->seals = value.sealed && value.config == config_;
   for (size_t i = 0; i < config_.keepers.size(); ++i) behind_.spawn(ask_accept(*this, answers, i));
   co_await gather(answers, deadline);

@@ -51,7 +51,11 @@ class Proposer {
   // One request to one keeper of the round; brings it up to date when it does not know how the configuration began.
   static env::Task<void> ask_prepare(Proposer& self, std::shared_ptr<Answers> answers, size_t index);
   static env::Task<void> ask_accept(Proposer& self, std::shared_ptr<Answers> answers, size_t index);
-  // Until a majority agreed or cannot any more.
+  // Keepers that must agree: a majority. But an account that nobody has written yet is founded by promises of all of
+  // its first keepers: each takes on one choice of first keepers only, so of two choices that share a keeper one comes
+  // to nothing.
+  size_t needed_of(const Answers& answers) const;
+  // Until as many agreed as are needed, or cannot any more.
   env::Task<void> gather(std::shared_ptr<Answers> answers, Time deadline);
   // Follows the answers that name a later configuration; true when it did.
   bool follow(const Answers& answers);

@@ -128,6 +128,8 @@ struct Hostile : TestPool {
     info.addresses = {address(1)};
     info.boot_seq = info.sequence = 1;
     REQUIRE(peers(0).membership().add_node(sign_node(identities[1], info)));
+    peers(0).membership_changed();
+    sim.run_for(seconds(2));  // the gossip that this causes finds nobody, and its back-off passes
   }
   RawServer& serve_raw(Bytes bytes, bool reads = true) {
     return sim.node(1).own(std::make_shared<RawServer>(sim.node(1).world(), std::move(bytes), reads));

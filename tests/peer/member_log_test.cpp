@@ -261,7 +261,7 @@ TEST_CASE("whatever order the entries come in, the members are the same") {
     std::vector<MemberKeys> people{pool.founder};
     std::vector<Identity> devices{pool.device};
     for (int step = 0; step < 24; ++step) {
-      const Identity& author = devices[prng.below(devices.size())];
+      const Identity author = devices[prng.below(devices.size())];
       const size_t whom = prng.below(people.size());
       const uint64_t what = prng.below(10);
       if (what < 5) {

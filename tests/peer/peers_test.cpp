@@ -168,17 +168,16 @@ TEST_CASE("requests go both ways on one session, many at a time, with payloads")
   CHECK(pool.call(0, 1, wire::Method::shard_put, Bytes(100'000)).error().code == Code::too_large);
 }
 
-TEST_CASE("two sessions' worth of callers dial once") {
+TEST_CASE("many callers at the same time dial once") {
   TestPool pool(8, 2);
   pool.start_with(1, *pool.membership);
   pool.start_with(0, pool.peers(1).membership());
-  const auto before = pool.sim.network().total().connects;
   std::vector<Task<Result<Reply>>> calls;
   for (int i = 0; i < 20; ++i) {
     calls.push_back(call_later(pool.peers(0), pool.node(1), wire::Method::ping, ping_body(), {}, seconds(5)));
   }
   for (auto& reply : pool.sim.run(env::when_all(pool.sim.executor(), std::move(calls)))) CHECK(reply);
-  CHECK(pool.sim.network().total().connects == before + 1);
+  CHECK(pool.sim.network().total().connects == 1);  // the first gossip's too
 }
 
 TEST_CASE("what the handler answers and what nobody serves come back as errors") {
@@ -193,11 +192,8 @@ TEST_CASE("what the handler answers and what nobody serves come back as errors")
   CHECK(pool.call(0, 1, wire::Method::shard_get).error().code == Code::no_space);
   CHECK(pool.call(0, 1, wire::Method::pack_header).error().code == Code::unsupported);
   CHECK(pool.call(0, 1, wire::Method::admin_status).error().code == Code::denied);
-  CHECK(pool.sim
-            .run(pool.peers(0).call(person(9).id().is_zero() ? NodeId{} : NodeId{}, wire::Method::ping, {}, {},
-                                    seconds(1)))
-            .error()
-            .code == Code::unreachable);
+  CHECK(pool.sim.run(pool.peers(0).call(NodeId{}, wire::Method::ping, {}, {}, seconds(1))).error().code ==
+        Code::unreachable);
   // The session is still good.
   CHECK(pool.call(0, 1, wire::Method::ping, ping_body()));
 }
@@ -417,6 +413,7 @@ TEST_CASE("a peer has at most so many sessions") {
     }
   }
   CHECK(refused == 3);
+  pool.sim.run_for(kHelloTimeout + seconds(1));  // the refused ones are given time to read why
   CHECK(pool.peers(0).sessions() <= 3);
 }
 

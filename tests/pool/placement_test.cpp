@@ -226,9 +226,9 @@ TEST_CASE("in a large pool a change of one node moves little more than its own s
 }
 
 TEST_CASE("in a large pool a node shares packs with a bounded number of others") {
-  const auto pool = nodes(1000);
+  const auto pool = nodes(300);
   std::map<NodeId, std::set<NodeId>> shared;
-  for (uint64_t p = 0; p < 4000; ++p) {
+  for (uint64_t p = 0; p < 1200; ++p) {
     const auto holders = ids(place(pack_id(p), 24, kMaxShardSize, pool));
     for (const auto& a : holders) shared[a].insert(holders.begin(), holders.end());
   }

@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   uint64_t seeds = 1;
   uint64_t step = 1;
   sim::PoolSimOptions options;
-  int64_t fault_seconds = 60;
+  int64_t fault_seconds = 30;
   bool trace = false;
   bool twice = false;
   CLI::App app("Runs a whole pool of production code under virtual time, from a seed.");

@@ -19,7 +19,7 @@ namespace cairn::sim {
 struct PoolSimOptions {
   size_t nodes = 30;
   size_t clients = 2;
-  Duration faults = std::chrono::seconds(45);  // virtual time with faults
+  Duration faults = std::chrono::seconds(30);  // virtual time with faults
   bool lying_disks = false;                    // they do not keep what they said is synced: must be noticed
   Trace::Reader reader;                        // sees every line of the trace
 };

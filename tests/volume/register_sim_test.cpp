@@ -60,12 +60,6 @@ TEST_CASE("a register stays linearizable when keepers lose their disks") {
   check_seeds(3000, 40, {.lost_disks = true});
 }
 
-TEST_CASE("a keeper that forgets promises is caught") {
-  LifeOptions options{.machines = 3, .clients = 3, .ops_per_client = 25, .reconfigurations = false};
-  options.network.faults.forget_promises = true;
-  CHECK(caught(4000, 400, options));
-}
-
 TEST_CASE("a keeper that accepts lower ballots is caught") {
   LifeOptions options{.crashes = false, .partitions = false, .reconfigurations = false};
   options.network.faults.accept_lower_ballots = true;

@@ -1,0 +1,290 @@
+// Writing, reading and holding packs over simulated machines, with the faults that a pool must survive.
+#include <catch2/catch.hpp>
+
+#include "cluster.h"
+
+namespace cairn::pool {
+namespace {
+using std::chrono::seconds;
+}
+
+TEST_CASE("every geometry survives the loss of m holders and names the loss of one more") {
+  for (const size_t holders : {1UL, 2UL, 3UL, 4UL, 6UL, 8UL, 13UL, 25UL}) {
+    Cluster pool(holders);
+    const auto pack = pool.pack_now();
+    const auto geometry = pack.header.geometry;
+    INFO("(" << geometry.k << "," << geometry.m << ")");
+    REQUIRE(geometry.k == geometry_for(holders).k);
+    const PackRef ref = pool.write_all(pack);
+    pool.require_readable(ref, pack);
+    REQUIRE(pool.client->counters().range_requests == geometry.k);
+    for (uint32_t slot = 0; slot < geometry.m; ++slot) pool.crash(pool.index_of(ref.holders[slot]));
+    pool.require_readable(ref, pack);
+    if (geometry.m == 0) continue;
+    pool.crash(pool.index_of(ref.holders[geometry.m]));
+    auto lost = pool.read(ref, pack, 0, 100, 4096);
+    REQUIRE(!lost);
+    REQUIRE(lost.error().code == Code::too_few_peers);
+  }
+}
+
+TEST_CASE("a small read asks one holder for just its range") {
+  Cluster pool(6);
+  const auto pack = pool.pack_now();
+  const PackRef ref = pool.write_all(pack);
+  REQUIRE(pool.read(ref, pack, 2, 5000, 4096));
+  const auto counters = pool.client->counters();
+  REQUIRE(counters.range_requests == 1);
+  REQUIRE(counters.range_bytes == 4096);
+  REQUIRE(counters.degraded_reads == 0);
+  // A range over a border of lanes is one range of each.
+  const uint32_t length = ref.geometry.shard_length;
+  auto crossing = pool.sim.run(pool.client->read(ref, length - 10, 30, {}));
+  REQUIRE(crossing);
+  REQUIRE(equal(crossing->view().first(10), pack.shards[0].view().last(10)));
+  REQUIRE(equal(crossing->view().last(20), pack.shards[1].view().first(20)));
+  REQUIRE(pool.client->counters().range_requests == 3);
+  auto beyond = pool.sim.run(pool.client->read(ref, 4 * length - 1, 2, {}));
+  REQUIRE(beyond.error().code == Code::bad_input);
+}
+
+TEST_CASE("wrong bytes and wrong lengths are found out, their holder is named, and others are read") {
+  for (const Lie lie : {Lie::wrong_bytes, Lie::wrong_length}) {
+    Cluster pool(6);
+    const auto pack = pool.pack_now();
+    const PackRef ref = pool.write_all(pack);
+    pool.replace_by_liar(pool.index_of(ref.holders[1]), lie);
+    pool.require_readable(ref, pack);
+    REQUIRE(pool.blamed == std::set<NodeId>{ref.holders[1]});
+    REQUIRE(pool.client->counters().wrong_bytes > 0);
+    REQUIRE(pool.client->counters().degraded_reads > 0);
+    // A range over lanes, of which one is wrong.
+    const uint32_t length = ref.geometry.shard_length;
+    Bytes expected = to_bytes(pack.shards[0].view().last(10));
+    append(expected, pack.shards[1].view().first(10));
+    auto crossing =
+        pool.sim.run(pool.client->read(ref, length - 10, 20, [&](ByteView b) { return equal(b, expected); }));
+    REQUIRE(crossing);
+  }
+}
+
+TEST_CASE("with k slots there and too many of them wrong the data is damaged") {
+  Cluster pool(6);
+  const auto pack = pool.pack_now();
+  const PackRef ref = pool.write_all(pack);
+  for (const uint32_t slot : {0U, 1U, 2U}) pool.replace_by_liar(pool.index_of(ref.holders[slot]), Lie::wrong_bytes);
+  auto read = pool.read(ref, pack, 0, 0, 4096);
+  REQUIRE(!read);
+  REQUIRE(read.error().code == Code::damaged);
+  // Bytes that are as written, and that the caller does not want, are nobody's fault.
+  Cluster honest(6);
+  const auto other = honest.pack_now();
+  const PackRef place = honest.write_all(other);
+  auto refused = honest.sim.run(honest.client->read(place, 0, 4096, [](ByteView) { return false; }));
+  REQUIRE(refused.error().code == Code::damaged);
+  REQUIRE(honest.blamed.empty());
+}
+
+TEST_CASE("a holder that never answers is raced, and then left alone") {
+  Cluster pool(6);
+  const auto pack = pool.pack_now();
+  const PackRef ref = pool.write_all(pack);
+  pool.replace_by_liar(pool.index_of(ref.holders[0]), Lie::silent);
+  for (int i = 0; i < 3; ++i) REQUIRE(pool.read(ref, pack, 0, 0, 4096));
+  REQUIRE(pool.client->counters().hedged_reads == 2);
+  REQUIRE(pool.client->counters().degraded_reads == 3);
+  REQUIRE(pool.blamed.empty());
+}
+
+TEST_CASE("a stale hint is made good by the siblings' claims") {
+  Cluster pool(7);
+  const auto pack = pool.pack_now();
+  PackRef ref = pool.write_all(pack);
+  pool.settle_holders();
+  pool.sim.run_for(seconds(10));
+  std::rotate(ref.holders.begin(), ref.holders.begin() + 1, ref.holders.end());
+  REQUIRE(pool.read(ref, pack, 1, 0, 4096));
+  REQUIRE(pool.client->counters().claims_queries > 0);
+  const auto before = pool.client->counters().range_requests;
+  REQUIRE(pool.read(ref, pack, 1, 0, 4096));
+  REQUIRE(pool.client->counters().range_requests == before + 1);
+  // Without any hint at all.
+  std::fill(ref.holders.begin(), ref.holders.end(), NodeId{});
+  pool.require_readable(ref, pack);
+  REQUIRE(pool.sim.run(pool.client->live_slots(ref)) == 6U);
+}
+
+TEST_CASE("a write returns at the quorum while a holder hangs, and is completed on a replacement") {
+  Cluster pool(8, 3, {.code = std::pair{4U, 2U}});
+  pool.replace_by_liar(7, Lie::silent);
+  pool.wait_for(8);
+  std::vector<content::EncodedPack> packs;
+  for (int i = 0; i < 6; ++i) {
+    packs.push_back(pool.pack(4, 2));
+    auto written = pool.write(packs.back());
+    REQUIRE(written);
+    REQUIRE(written->receipts >= 5);
+  }
+  REQUIRE(pool.sim.run(pool.client->settle()) == 0);
+  REQUIRE(pool.client->counters().shards_sent > 36);
+  for (const auto& pack : packs) {
+    const PackRef ref = pool.located(pack);
+    REQUIRE(std::count(ref.holders.begin(), ref.holders.end(), NodeId{}) == 0);
+    pool.require_readable(ref, pack);
+  }
+}
+
+TEST_CASE("too few domains refuse a pack, full stores say that they are full, and nothing is lost by it") {
+  Cluster few(3, 1, {.code = std::pair{4U, 2U}});
+  REQUIRE(few.write(few.pack(4, 2)).error().code == Code::too_few_peers);
+
+  Cluster pool(4, 1, {}, 48 * kMiB);
+  std::vector<std::pair<PackRef, content::EncodedPack>> kept;
+  while (true) {
+    auto pack = pool.pack(2, 2, 4'000'000);
+    auto written = pool.write(pack);
+    if (!written) {
+      REQUIRE(written.error().code == Code::no_space);
+      break;
+    }
+    REQUIRE(kept.size() < 20);
+    kept.emplace_back(written->ref, std::move(pack));
+  }
+  REQUIRE(kept.size() >= 3);
+  pool.sim.run(pool.client->settle());
+  for (const auto& [ref, pack] : kept) pool.require_readable(ref, pack);
+}
+
+TEST_CASE("claims reach the siblings in batches and survive a crash of their maker") {
+  Cluster pool(6);
+  std::vector<PackRef> refs;
+  for (int i = 0; i < 10; ++i) refs.push_back(pool.write_all(pool.pack_now()));
+  pool.settle_holders();
+  pool.sim.run_for(seconds(20));
+  for (auto& machine : pool.machines) {
+    for (const PackRef& ref : refs) REQUIRE(pool.sim.run(machine->holder->claims_of(ref.id))->size() == 6);
+    REQUIRE(machine->holder->untold_nodes() == 0);
+    REQUIRE(machine->holder->counters().claims_told >= 50);
+    // Fewer requests than claims, or they would not be batched.
+    REQUIRE(machine->holder->counters().push_requests < machine->holder->counters().claims_told);
+    for (size_t other = 0; other < 6; ++other) {
+      REQUIRE(pool.sim.run(machine->holder->held_by(pool.id(other), std::nullopt, 100))->size() == 10);
+    }
+  }
+  const auto page = *pool.sim.run(pool.machines[0]->holder->held_by(pool.id(1), std::nullopt, 4));
+  REQUIRE(page.size() == 4);
+  REQUIRE(pool.sim.run(pool.machines[0]->holder->held_by(pool.id(1), page.back(), 100))->size() == 6);
+  pool.crash(0, sim::CrashKind::power);
+  pool.restart(0);
+  for (const PackRef& ref : refs) {
+    const auto claims = *pool.sim.run(pool.machines[0]->holder->claims_of(ref.id));
+    REQUIRE(std::any_of(claims.begin(), claims.end(), [&](const Claim& c) { return c.node == pool.id(0); }));
+  }
+}
+
+TEST_CASE("a writer that lies about a Merkle root is found out behind") {
+  Cluster pool(6);
+  auto pack = pool.pack_now();
+  pack.shards[1] = Buffer::copy_of(pack.shards[1]);
+  pack.shards[1].data()[70'000] ^= 1;
+  pack.crcs[1] = crc32c(pack.shards[1].view());
+  REQUIRE(pool.write(pack));
+  pool.sim.run(pool.client->settle());
+  pool.settle_holders();
+  uint64_t faults = 0;
+  for (auto& machine : pool.machines) faults += machine->holder->counters().writer_faults;
+  REQUIRE(faults == 1);
+  REQUIRE(pool.located(pack).holders[1].is_zero());
+}
+
+TEST_CASE("forged claims and headers are refused") {
+  Cluster pool(6);
+  const auto pack = pool.pack_now();
+  const PackRef ref = pool.write_all(pack);
+  pool.settle_holders();
+  pool.sim.run_for(seconds(10));
+  const size_t target = pool.index_of(ref.holders[0]);
+  Holder& holder = *pool.machines[target]->holder;
+  const auto before = holder.counters();
+  auto push = [&](const Claim& claim) {
+    wire::ClaimsPushRequest request;
+    REQUIRE(wire::decode_into(*request.add_claims(), claim.signed_message));
+    REQUIRE(pool.sim.run(peer::ask<wire::Empty>(pool.client_machine->peers, pool.id(target), wire::Method::claims_push,
+                                                request, seconds(5))));
+  };
+  const auto& key = pool.identities.back().device;
+  const auto& sibling = pool.identities[pool.index_of(ref.holders[2])];
+  // In another's name; for a pack that is not held there; of somebody that the pool does not know.
+  push(Claim::make(key, ref.holders[1], {ref.id, 1}, 99, 1, ClaimState::gone));
+  PackId unknown;
+  unknown.bytes.fill(3);
+  push(Claim::make(sibling.device, sibling.node, {unknown, 1}, 99, 1, ClaimState::held));
+  const auto stranger = crypto::PrivateKey::from_seed(peer::test_key(77));
+  push(Claim::make(stranger, id_cast<NodeId>(crypto::sha256(stranger.public_key())), {ref.id, 1}, 1, 1,
+                   ClaimState::held));
+  REQUIRE(holder.counters().claims_refused == before.claims_refused + 3);
+  // A sibling's own is news once; an older one is not.
+  push(Claim::make(sibling.device, sibling.node, {ref.id, 2}, 99, 2, ClaimState::leaving));
+  push(Claim::make(sibling.device, sibling.node, {ref.id, 2}, 99, 1, ClaimState::held));
+  REQUIRE(holder.counters().claims_taken == before.claims_taken + 1);
+
+  auto forged = pool.pack_now();
+  forged.header.signature[5] ^= 1;
+  wire::ShardPutRequest request;
+  REQUIRE(wire::decode_into(*request.mutable_header(), forged.header.serialize()));
+  request.set_crc32c(forged.crcs[0]);
+  auto put = [&](uint32_t slot, const Buffer& bytes) {
+    request.set_slot(slot);
+    auto answer = pool.sim.run(peer::ask<wire::ShardPutResponse>(pool.client_machine->peers, pool.id(target),
+                                                                 wire::Method::shard_put, request, seconds(5), bytes));
+    return answer ? std::optional<Code>() : answer.error().code;
+  };
+  REQUIRE(put(0, forged.shards[0]) == Code::corrupt);
+  forged.header.signature[5] ^= 1;
+  REQUIRE(wire::decode_into(*request.mutable_header(), forged.header.serialize()));
+  REQUIRE(put(6, forged.shards[0]) == Code::bad_input);
+  REQUIRE(put(0, forged.shards[0].slice(0, 1000)) == Code::bad_input);
+  request.set_crc32c(forged.crcs[0] ^ 1);
+  REQUIRE(put(0, forged.shards[0]) == Code::corrupt);
+  request.set_crc32c(forged.crcs[0]);
+  REQUIRE(put(0, forged.shards[0]) == std::nullopt);
+}
+
+TEST_CASE("packs that were acknowledged while holders crash at random stay readable") {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    INFO("seed " << seed);
+    Cluster pool(8, seed);
+    env::Prng random(seed);
+    std::vector<std::pair<PackRef, content::EncodedPack>> kept;
+    std::vector<size_t> down;
+    for (int round = 0; round < 6; ++round) {
+      std::vector<content::EncodedPack> packs{pool.pack(5, 3), pool.pack(5, 3)};
+      std::vector<std::optional<Result<WriteOutcome>>> outcomes(packs.size());
+      env::TaskGroup group(pool.sim.executor());
+      for (size_t i = 0; i < packs.size(); ++i) {
+        group.spawn([](PoolClient& client, content::EncodedPack pack,
+                       std::optional<Result<WriteOutcome>>& out) -> env::Task<void> {
+          auto written = co_await client.write(std::move(pack));
+          out.emplace(std::move(written));
+        }(*pool.client, packs[i], outcomes[i]));
+      }
+      pool.sim.run_for(std::chrono::microseconds(random.below(60'000)));
+      // At most one is down at a time: the quorum leaves a margin of two.
+      if (down.empty()) {
+        down.push_back(random.below(8));
+        pool.crash(down.back(), random.chance(0.5) ? sim::CrashKind::power : sim::CrashKind::process);
+      } else {
+        pool.restart(down.back());
+        down.clear();
+      }
+      pool.sim.run(group.join());
+      for (size_t i = 0; i < packs.size(); ++i) {
+        if (*outcomes[i]) kept.emplace_back((*outcomes[i])->ref, std::move(packs[i]));
+      }
+    }
+    REQUIRE(kept.size() >= 6);
+    for (const auto& [ref, pack] : kept) pool.require_readable(ref, pack);
+  }
+}
+
+}  // namespace cairn::pool

@@ -1,0 +1,253 @@
+// The register's rules one by one: promises, owners, keepers that change, and how a register is found again.
+
+#include <catch2/catch.hpp>
+
+#include "volume/linearizability.h"
+#include "volume/register_cluster.h"
+#include "volume/register_keepers.h"
+
+namespace cairn::volume {
+namespace {
+
+Bytes content(std::string_view text) {
+  return to_bytes(text);
+}
+
+// A register of three keepers (machines 0 to 2) and two proposers on machines that keep nothing.
+struct Duel {
+  explicit Duel(uint64_t seed, AcceptorFaults faults) : cluster(seed, 5, {.faults = faults}) {
+    cluster.set_lending(3);
+    auto bytes = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
+    REQUIRE(bytes);
+    founding = *parse_founding(*bytes);
+  }
+  // Both read an empty register; the keepers lose their power; both write what they meant to write.
+  std::vector<RegisterOp> run() {
+    Proposer first(cluster.machine(3).world(), cluster.machine(3), founding, {});
+    Proposer second(cluster.machine(4).world(), cluster.machine(4), founding, {});
+    const Time deadline = Time::never();
+    auto early = cluster.run(first.prepare(deadline));
+    auto late = cluster.run(second.prepare(deadline));
+    REQUIRE(early);
+    REQUIRE(late);
+    for (size_t i = 0; i < 3; ++i) {
+      cluster.crash(i);
+      cluster.restart(i);
+    }
+    using enum RegisterOp::Outcome;
+    std::vector<RegisterOp> history;
+    auto one = cluster.run(first.propose(*early, first.make_value(std::nullopt, content("one")), deadline));
+    history.push_back({.kind = RegisterOp::Kind::write, .invoked = 1, .returned = 3, .value = 1});
+    history.back().outcome = one && *one ? ok : unknown;
+    auto two = cluster.run(second.propose(*late, second.make_value(std::nullopt, content("two")), deadline));
+    history.push_back({.kind = RegisterOp::Kind::write, .invoked = 2, .returned = 4, .value = 2});
+    history.back().outcome = two && *two ? ok : unknown;
+    return history;
+  }
+  Cluster cluster;
+  Founding founding;
+};
+
+TEST_CASE("a promise survives a power cut of every keeper") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const auto result = check_linearizable(Duel(seed, {}).run());
+    INFO("seed " << seed << ": " << result.reason);
+    CHECK(result.linearizable);
+  }
+}
+
+TEST_CASE("keepers that forget promises are caught") {
+  bool caught = false;
+  for (uint64_t seed = 1; seed <= 20 && !caught; ++seed) {
+    caught = !check_linearizable(Duel(seed, {.forget_promises = true}).run()).linearizable;
+  }
+  CHECK(caught);
+}
+
+TEST_CASE("a register is written, read, and found by a fresh object on another machine") {
+  Cluster cluster(7, 5);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  REQUIRE(founding);
+  Register writer(cluster.machine(0).world(), cluster.machine(0), *founding);
+  auto empty = cluster.run(writer.read());
+  REQUIRE(empty);
+  CHECK(empty->sequence == 0);
+  CHECK(empty->config.keepers.size() == 5);
+  auto first = cluster.run(writer.write(*empty, content("a")));
+  REQUIRE(first);
+  auto second = cluster.run(writer.write(*first, content("b")));
+  REQUIRE(second);
+  auto stale = cluster.run(writer.write(*first, content("c")));
+  REQUIRE_FALSE(stale);
+  CHECK(stale.error().code == Code::conflict);
+
+  Register reader(cluster.machine(3).world(), cluster.machine(3), *founding);
+  auto seen = cluster.run(reader.read());
+  REQUIRE(seen);
+  CHECK(seen->content == content("b"));
+  CHECK(seen->writer == cluster.identity(0).node);
+  CHECK(chain_contains(*seen, 1, first->hash) == true);
+  CHECK(chain_contains(*seen, 1, second->hash) == false);
+  reader.expect_at_least(9);
+  auto older = cluster.run(reader.read());
+  REQUIRE_FALSE(older);
+  CHECK(older.error().code == Code::damaged);
+}
+
+TEST_CASE("a write without a majority says that nothing was sent, and loses nothing") {
+  Cluster cluster(8, 3);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
+  auto state = cluster.run(reg.write({}, content("kept")));
+  REQUIRE(state);
+  cluster.crash(1);
+  cluster.crash(2);
+  auto lonely = cluster.run(reg.write(*state, content("lost")));
+  REQUIRE_FALSE(lonely);
+  CHECK(lonely.error().code == Code::too_few_peers);
+  CHECK(reg.attempted().empty());
+  cluster.restart(1);
+  auto again = cluster.run(reg.read());
+  REQUIRE(again);
+  CHECK(again->content == content("kept"));
+}
+
+TEST_CASE("a register moves from one keeper to three to five, and a stranger to the change finds it") {
+  Cluster cluster(9, 7);
+  cluster.set_lending(1);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
+  auto state = cluster.run(reg.write({}, content("x")));
+  REQUIRE(state);
+  CHECK(state->config.keepers.size() == 1);
+  cluster.set_lending(3);
+  REQUIRE(cluster.run(reg.adapt_keepers()));
+  cluster.set_lending(7);
+  REQUIRE(cluster.run(reg.adapt_keepers()));
+  auto moved = cluster.run(reg.read());
+  REQUIRE(moved);
+  CHECK(moved->config.keepers.size() == 5);
+  CHECK(moved->config.epoch == 2);
+  CHECK(moved->sequence == state->sequence);  // a move is no write
+  CHECK(moved->hash == state->hash);
+  REQUIRE(cluster.run(reg.adapt_keepers()));  // nothing to do
+  CHECK(cluster.run(reg.read())->config.epoch == 2);
+
+  // The first keeper has gone for good: only the nodes know where the register lives now.
+  const size_t first = *cluster.find(state->config.keepers[0]);
+  const size_t other = first == 6 ? 5 : 6;
+  if (first != 0) cluster.crash(first);
+  Register finder(cluster.machine(other).world(), cluster.machine(other), *founding);
+  auto found = cluster.run(finder.read());
+  REQUIRE(found);
+  CHECK(found->content == content("x"));
+  auto written = cluster.run(finder.write(*state, content("y")));  // on the state from before the moves
+  CHECK(written);
+}
+
+TEST_CASE("a keeper that lost its disk counts as another node and is replaced") {
+  Cluster cluster(10, 4);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
+  auto state = cluster.run(reg.write({}, content("x")));
+  REQUIRE(state);
+  REQUIRE(state->config.keepers.size() == 3);
+  std::vector<size_t> keepers;
+  for (const NodeId& keeper : state->config.keepers) keepers.push_back(*cluster.find(keeper));
+  std::erase(keepers, size_t{0});  // machine 0 runs the client
+  cluster.replace_disk(keepers[0]);
+  REQUIRE(cluster.run(reg.adapt_keepers()));
+  auto moved = cluster.run(reg.read());
+  REQUIRE(moved);
+  CHECK(moved->config.epoch == 1);
+  CHECK(moved->content == content("x"));
+  // Now another of the first three may go too.
+  cluster.replace_disk(keepers[1]);
+  auto still = cluster.run(reg.read());
+  REQUIRE(still);
+  CHECK(still->content == content("x"));
+}
+
+TEST_CASE("keepers that all lost their disks do not say that nothing was written") {
+  Cluster cluster(11, 4);
+  cluster.set_lending(3);
+  auto founding = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
+  Register reg(cluster.machine(3).world(), cluster.machine(3), *founding);
+  REQUIRE(cluster.run(reg.write({}, content("x"))));
+  for (size_t i = 0; i < 3; ++i) cluster.replace_disk(i);
+  Register fresh(cluster.machine(3).world(), cluster.machine(3), *founding);
+  auto lost = cluster.run(fresh.read());
+  REQUIRE_FALSE(lost);
+  CHECK(lost.error().code == Code::too_few_peers);
+}
+
+TEST_CASE("another member can neither read nor write a register, nor forge its values") {
+  Cluster cluster(12, 3);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
+  REQUIRE(cluster.run(reg.write({}, content("x"))));
+
+  crypto::AccountSecret secret{};
+  secret[0] = 99;
+  const auto stranger = peer::MemberKeys::derive(secret);
+  const Founding parsed = *parse_founding(*founding);
+  wire::RegisterPeekRequest peek;
+  peek.set_register_(parsed.id.raw());
+  auto answer =
+      cluster.run(cluster.machine(0).server().handle(wire::Method::register_peek, stranger.id(), wire::encode(peek)));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Code::denied);
+
+  peer::Identity forger = cluster.identity(1);
+  forger.member = stranger;
+  forger.certificate = peer::Certificate::issue(stranger, forger.pool, forger.device.public_key(), "forger", 0);
+  Value value{.sequence = 1, .config = parsed.first, .content = content("forged"), .writer = forger.node};
+  sign_value(parsed, forger, value);
+  auto forged = parse_value(parsed, value.encoded);
+  REQUIRE_FALSE(forged);
+  CHECK(forged.error().code == Code::denied);
+  sign_value(parsed, cluster.identity(1), value);
+  CHECK(parse_value(parsed, value.encoded));
+  value.encoded.mutable_body()->back() ^= 1;
+  CHECK_FALSE(parse_value(parsed, value.encoded));
+}
+
+TEST_CASE("receipts of different ballots, or of too few keepers, begin no configuration") {
+  Cluster cluster(13, 3);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  const Founding parsed = *parse_founding(*founding);
+  Value seal{.config = parsed.first, .sealed = true, .next = parsed.first};
+  seal.next.epoch = 1;
+  sign_value(parsed, cluster.identity(0), seal);
+  const auto origin = [&](std::vector<uint64_t> counters) {
+    wire::RegisterOrigin made;
+    *made.mutable_value() = seal.encoded;
+    for (size_t i = 0; i < counters.size(); ++i) {
+      const size_t keeper = *cluster.find(parsed.first.keepers[i]);
+      *made.add_receipts() = make_receipt(parsed.id, {counters[i], cluster.identity(0).node, 1}, seal.body_hash, 0,
+                                          cluster.identity(keeper).node, cluster.identity(keeper).device);
+    }
+    return made;
+  };
+  CHECK(check_origin(parsed, origin({5, 5}), seal.next));
+  CHECK_FALSE(check_origin(parsed, origin({5}), seal.next));
+  CHECK_FALSE(check_origin(parsed, origin({5, 6}), seal.next));
+  RegisterConfig other = seal.next;
+  other.epoch = 2;
+  CHECK_FALSE(check_origin(parsed, origin({5, 5}), other));
+}
+
+TEST_CASE("keepers come from different domains before one domain gives a second") {
+  std::vector<KeeperCandidate> nodes;
+  for (uint8_t i = 0; i < 6; ++i) {
+    KeeperCandidate node{.domain = i < 4 ? "big" : std::to_string(i), .lends = true, .usable = true};
+    node.node.bytes[0] = i;
+    nodes.push_back(node);
+  }
+  const auto order = keeper_order(Hash{}, nodes);
+  REQUIRE(order.size() == 6);
+  CHECK(std::set<std::string>{order[0].domain, order[1].domain, order[2].domain}.size() == 3);
+}
+
+}  // namespace
+}  // namespace cairn::volume
