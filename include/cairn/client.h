@@ -120,7 +120,7 @@ struct TransferReport {
   uint64_t failed = 0;
   uint64_t packs = 0, requests = 0;             // packs written; requests on the wire
   uint64_t bytes_sent = 0, bytes_received = 0;  // on the wire
-  uint64_t decoded_reads = 0, raced_reads = 0;       // ranges decoded from other holders; slow holders that were raced
+  uint64_t decoded_reads = 0, raced_reads = 0;  // ranges decoded from other holders; slow holders that were raced
   uint64_t packs_below_goal = 0;
   double seconds = 0;
 };

@@ -16,7 +16,8 @@ namespace {
 Result<double> take_number(std::string_view& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
-  if (error != std::errc{} || !std::isfinite(value) || std::signbit(value)) return fail(Code::bad_input, "a number is missing");
+  if (error != std::errc{} || !std::isfinite(value) || std::signbit(value))
+    return fail(Code::bad_input, "a number is missing");
   text.remove_prefix(static_cast<size_t>(end - text.data()));
   return value;
 }

@@ -281,8 +281,8 @@ env::Task<Result<std::unique_ptr<env::Stream>>> TlsNetwork::Impl::connect(std::s
     if (now >= deadline && i > 0) break;
     const Duration share = (deadline - now) / static_cast<int64_t>(endpoints->size() - i);
     EndUnlessWhole end{std::make_shared<TlsConnection>(self->shared)};
-    auto outcome =
-        co_await connect_one(self, end.connection, (*endpoints)[i], expected, now + std::min(share, self->limits.timeout));
+    auto outcome = co_await connect_one(self, end.connection, (*endpoints)[i], expected,
+                                        now + std::min(share, self->limits.timeout));
     if (outcome) {
       end.whole = true;
       co_return std::make_unique<TlsStream>(end.connection);

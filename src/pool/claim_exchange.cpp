@@ -1,8 +1,8 @@
 #include "pool/claim_exchange.h"
 
-#include "proto/pack.pb.h"
 #include "pool/limits.h"
 #include "pool/mailbox.h"
+#include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {

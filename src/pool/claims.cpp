@@ -3,10 +3,10 @@
 #include <set>
 
 #include "crypto/hash.h"
-#include "proto/pack.pb.h"
 #include "peer/domains.h"
 #include "peer/identity.h"
 #include "pool/limits.h"
+#include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {

@@ -2,10 +2,10 @@
 
 #include <set>
 
-#include "proto/pack.pb.h"
 #include "pool/claim_exchange.h"
 #include "pool/limits.h"
 #include "pool/placement.h"
+#include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {

@@ -2,9 +2,9 @@
 
 #include "content/merkle.h"
 #include "erasure/code.h"
-#include "proto/pack.pb.h"
 #include "pool/limits.h"
 #include "pool/mailbox.h"
+#include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {

@@ -2,9 +2,9 @@
 
 #include <set>
 
-#include "proto/pack.pb.h"
 #include "pool/limits.h"
 #include "pool/mailbox.h"
+#include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {

@@ -288,7 +288,10 @@ env::Task<void> Proposer::gather(std::shared_ptr<Answers> answers, Time deadline
   for (;;) {
     const size_t needed = needed_of(*answers);
     const size_t agreed = answers->count(wire::AGREED);
-    if (agreed >= needed || agreed + answers->open() < needed || alarm.rung()) co_return;
+    // Founding needs all, but the first value that an answer brings makes a majority enough: who fails quickly must not
+    // end the round before it.
+    const size_t open = answers->open();
+    if (agreed >= needed || open == 0 || agreed + open < majority(answers->config) || alarm.rung()) co_return;
     // It has to come again anyway: not worth waiting long for the others.
     if (answers->highest.counter != 0 || answers->moved) alarm.at(world_.clock.now() + kOutbidGrace);
     co_await answers->changed.wait();

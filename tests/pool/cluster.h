@@ -68,7 +68,8 @@ class Cluster {
   }
   // Crashed objects are left alone for ever: their frames may not run again.
   void crash(size_t i, sim::CrashKind kind = sim::CrashKind::process) {
-    static std::vector<std::unique_ptr<Machine>> graves;
+    // Never destroyed: what lies in it refers to worlds that are gone by then.
+    static auto& graves = *new std::vector<std::unique_ptr<Machine>>;
     graves.push_back(std::move(machines[i]));
     sim.node(i).crash(kind);
   }
