@@ -54,6 +54,19 @@ struct Proposer::Answers {
   size_t open() const {
     return static_cast<size_t>(std::ranges::count_if(verdicts, [](const auto& verdict) { return !verdict; }));
   }
+  // Keeps what a refusal tells: what outbid the ballot, where the register has moved. False when it is malformed.
+  template <class Response>
+  bool note_refusal(const Response& response) {
+    if (response.verdict() == wire::OUTBID) {
+      if (auto other = parse_ballot(response.highest())) highest = std::max(highest, *other);
+    }
+    if (response.verdict() == wire::MOVED) {
+      auto newer = parse_config(response.config());
+      if (!newer) return false;
+      if (!moved || moved->first.epoch < newer->epoch) moved.emplace(std::move(*newer), response.origin());
+    }
+    return true;
+  }
   void settle(size_t index, wire::RegisterVerdict verdict) {
     verdicts[index] = verdict;
     changed.notify_all();
@@ -208,16 +221,7 @@ env::Task<void> Proposer::ask_prepare(Proposer& self, std::shared_ptr<Answers> a
       *request.mutable_origin() = self.origin_;
       continue;
     }
-    if (response->verdict() == wire::OUTBID) {
-      if (auto highest = parse_ballot(response->highest())) answers->highest = std::max(answers->highest, *highest);
-    }
-    if (response->verdict() == wire::MOVED) {
-      auto config = parse_config(response->config());
-      if (!config) break;
-      if (!answers->moved || answers->moved->first.epoch < config->epoch) {
-        answers->moved.emplace(std::move(*config), response->origin());
-      }
-    }
+    if (!answers->note_refusal(*response)) break;
     if (response->verdict() == wire::AGREED) {
       auto accepted = parse_ballot(response->accepted());
       if (!accepted) break;
@@ -251,16 +255,7 @@ env::Task<void> Proposer::ask_accept(Proposer& self, std::shared_ptr<Answers> an
       *request.mutable_origin() = self.origin_;
       continue;
     }
-    if (response->verdict() == wire::OUTBID) {
-      if (auto highest = parse_ballot(response->highest())) answers->highest = std::max(answers->highest, *highest);
-    }
-    if (response->verdict() == wire::MOVED) {
-      auto config = parse_config(response->config());
-      if (!config) break;
-      if (!answers->moved || answers->moved->first.epoch < config->epoch) {
-        answers->moved.emplace(std::move(*config), response->origin());
-      }
-    }
+    if (!answers->note_refusal(*response)) break;
     if (response->verdict() == wire::AGREED) {
       if (answers->seals && !check_receipt(response->receipt(), self.founding_.id, answers->ballot,
                                            answers->proposal_hash, answers->config.epoch, keeper)) {
