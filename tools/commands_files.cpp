@@ -11,6 +11,10 @@ namespace cairn::tools {
 
 namespace {
 
+Json reads_json(const ReadFigures& figures) {
+  return {{"requests", figures.requests}, {"bytes", figures.bytes}, {"holders", figures.holders}};
+}
+
 Json transfer_json(const TransferReport& report, bool put) {
   Json object = {{"message_type", "summary"}};
   if (put) {
@@ -34,6 +38,8 @@ Json transfer_json(const TransferReport& report, bool put) {
   object["requests"] = report.requests;
   if (!put) object["decoded_reads"] = report.decoded_reads;
   if (!put) object["raced_reads"] = report.raced_reads;
+  if (!put) object["data_reads"] = reads_json(report.data_reads);
+  if (!put) object["tree_reads"] = reads_json(report.tree_reads);
   object["bytes_sent"] = report.bytes_sent;
   object["bytes_received"] = report.bytes_received;
   return object;
@@ -118,26 +124,54 @@ Status write_stdout(const void* from, size_t size) {
   return {};
 }
 
+// A part of a file, for `cat` and `get ... -`.
+struct RangeOptions {
+  std::string offset, length;
+  void declare(CLI::App& app) {
+    app.add_option("--offset", offset, "begin so many bytes into the file (4K, 1G...)")->check(size_text());
+    app.add_option("--length", length, "so many bytes at most")->check(size_text());
+  }
+  bool given() const { return !offset.empty() || !length.empty(); }
+  void apply(TransferOptions& options) const {
+    if (!offset.empty()) options.offset = parse_size(offset).value_or(0);  // size_text() has seen them
+    if (!length.empty()) options.length = parse_size(length).value_or(0);
+  }
+};
+
+// Standard output has the file's bytes: with --json the summary goes to standard error.
+int finish_stream(const Context& context, const std::string& source, const Result<TransferReport>& report) {
+  if (!report) return context.output.fail(source, report.error());
+  if (context.output.json) context.output.emit_aside(transfer_json(*report, false));
+  return kDone;
+}
+
 Command get_command() {
   return {"get", "bring files and folders back", "cairn get main:/docs ~/restored", [](CLI::App& app) {
             auto source = std::make_shared<std::string>();
             auto destination = std::make_shared<std::string>();
+            auto range = std::make_shared<RangeOptions>();
             app.add_option("source", *source, "TREE:/PATH")->required();
             app.add_option("destination", *destination, "where to ('-': standard output)")->required();
+            range->declare(app);
             return [=](Context& context) {
               if (auto path = TreePath::parse(*source); !path) return context.output.fail(*source, path.error());
+              if (*destination != "-" && range->given()) {
+                return context.output.fail(
+                    *destination, Error{Code::bad_input, "--offset and --length are for '-', standard output"});
+              }
               int code = kDone;
               Client* client = context.client(code);
               if (client == nullptr) return code;
               const bool stream = *destination == "-";
               Result<TransferReport> report;
               {
-                ProgressLine line(context.output, false);
-                const TransferOptions options = transfer_options(context, line, false);
+                ProgressLine line(context.output, false, stream);
+                TransferOptions options = transfer_options(context, line, false);
+                range->apply(options);
                 report = stream ? client->get_stream(*source, write_stdout, options)
                                 : client->get(*source, *destination, options);
               }
-              if (stream) return report ? static_cast<int>(kDone) : context.output.fail(*source, report.error());
+              if (stream) return finish_stream(context, *source, report);
               return finish_transfer(context, *source, report, false, false);
             };
           }};
@@ -146,14 +180,18 @@ Command get_command() {
 Command cat_command() {
   return {"cat", "print a file's bytes", "cairn cat main:/docs/a.txt", [](CLI::App& app) {
             auto sources = std::make_shared<std::vector<std::string>>();
+            auto range = std::make_shared<RangeOptions>();
             app.add_option("paths", *sources, "TREE:/PATH...")->required();
+            range->declare(app);
             return [=](Context& context) {
               int code = kDone;
               Client* client = context.client(code);
               if (client == nullptr) return code;
               for (const auto& source : *sources) {
-                auto report = client->get_stream(source, write_stdout, {});
-                if (!report) return context.output.fail(source, report.error());
+                TransferOptions options;
+                range->apply(options);
+                auto report = client->get_stream(source, write_stdout, options);
+                if (const int ended = finish_stream(context, source, report); ended != kDone) return ended;
               }
               return static_cast<int>(kDone);
             };

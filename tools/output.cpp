@@ -109,6 +109,10 @@ void Output::emit(const Json& object) const {
   std::fflush(stdout);
 }
 
+void Output::emit_aside(const Json& object) const {
+  fmt::print(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 bool is_utf8(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
@@ -148,8 +152,11 @@ void put_path(Json& object, const std::string& key, const std::string& raw) {
   if (!is_utf8(raw)) object[key + "_b64"] = base64(raw);
 }
 
-ProgressLine::ProgressLine(const Output& output, bool counts_safe)
-    : output_(output), counts_safe_(counts_safe), terminal_(isatty(STDERR_FILENO) != 0) {}
+ProgressLine::ProgressLine(const Output& output, bool counts_safe, bool data_on_stdout)
+    : output_(output),
+      counts_safe_(counts_safe),
+      data_on_stdout_(data_on_stdout),
+      terminal_(isatty(STDERR_FILENO) != 0) {}
 
 ProgressLine::~ProgressLine() {
   if (shown_) fmt::print(stderr, "\r\033[K");
@@ -175,7 +182,7 @@ void ProgressLine::show(const Progress& p) {
     object["bytes_done"] = p.bytes_done;
     if (counts_safe_) object["bytes_safe"] = p.bytes_safe;
     if (!p.current.empty()) object["current_files"] = Json::array({p.current});
-    output_.emit(object);
+    data_on_stdout_ ? output_.emit_aside(object) : output_.emit(object);
     return;
   }
   std::string line = p.bytes_total > 0 ? fmt::format("{} of {}  {:.0f} %", format_size(p.bytes_done),

@@ -40,6 +40,8 @@ struct Output {
   void say(const std::string& line) const;
   // One JSON object and a newline on stdout.
   void emit(const Json& object) const;
+  // The same on stderr, where stdout is taken by data.
+  void emit_aside(const Json& object) const;
 };
 
 // {"path": ...} and, where it is not UTF-8, {"path_b64": ...} too.
@@ -50,14 +52,15 @@ bool is_utf8(const std::string& text);
 // One line on a terminal's stderr, rewritten in place; JSON lines with --json; else nothing. Erased at the end.
 class ProgressLine {
  public:
-  ProgressLine(const Output& output, bool counts_safe);
+  // data_on_stdout: JSON lines go to stderr.
+  ProgressLine(const Output& output, bool counts_safe, bool data_on_stdout = false);
   ~ProgressLine();
   OnProgress callback();
 
  private:
   void show(const Progress& progress);
   const Output& output_;
-  bool counts_safe_;
+  bool counts_safe_, data_on_stdout_;
   bool terminal_;
   bool shown_ = false;
 };

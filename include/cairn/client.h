@@ -109,8 +109,16 @@ using OnFileError = std::function<void(const std::string& path, const Error& err
 
 struct TransferOptions {
   OnProgress on_progress;
-  OnFileError on_error;      // a file that could not be read or restored; the rest goes on
-  bool wait_placed = false;  // put: return once every pack is at its goal (or cannot be)
+  OnFileError on_error;          // a file that could not be read or restored; the rest goes on
+  uint64_t offset = 0;           // get_stream: only the bytes from here on,
+  uint64_t length = UINT64_MAX;  // and so many at most
+  bool wait_placed = false;      // put: return once every pack is at its goal (or cannot be)
+};
+// Ranges asked of holders, for one purpose.
+struct ReadFigures {
+  uint64_t requests = 0;
+  uint64_t bytes = 0;    // of the answers on the wire
+  uint64_t holders = 0;  // different ones
 };
 struct TransferReport {
   uint64_t files = 0, directories = 0, others = 0;  // transferred
@@ -121,6 +129,7 @@ struct TransferReport {
   uint64_t packs = 0, requests = 0;             // packs written; requests on the wire
   uint64_t bytes_sent = 0, bytes_received = 0;  // on the wire
   uint64_t decoded_reads = 0, raced_reads = 0;  // ranges decoded from other holders; slow holders that were raced
+  ReadFigures data_reads, tree_reads;           // get: of the files' content; of the tree that says where it is
   uint64_t packs_below_goal = 0;
   double seconds = 0;
 };

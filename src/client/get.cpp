@@ -68,15 +68,16 @@ class Getter {
     auto found = co_await view_.resolve(source.path);
     if (!found) co_return fail(std::move(found.error()), source.text());
     if (!found->inode.is_file()) co_return fail(Code::bad_input, "only a file's bytes can be written out");
-    const uint64_t size = found->inode.size;
-    meter_.progress.bytes_total = size;
-    auto reader = co_await view_.open_reader(found->id);
+    const uint64_t first = std::min(options_.offset, found->inode.size);
+    const uint64_t end = first + std::min(options_.length, found->inode.size - first);
+    meter_.progress.bytes_total = end - first;
+    auto reader = co_await view_.open_reader(found->id, first, end);
     if (!reader) co_return fail(std::move(reader.error()));
-    uint64_t at = 0;
+    uint64_t at = first;
     for (;;) {
       auto piece = co_await (*reader)->next();
       if (!piece) co_return fail(std::move(piece.error()));
-      const uint64_t upto = *piece ? (*piece)->offset : size;
+      const uint64_t upto = *piece ? (*piece)->offset : end;
       auto written = co_await world_.workers.run([&]() -> Status {
         for (const Bytes zeros(std::min<uint64_t>(upto - at, 1 * kMiB)); at < upto;) {
           const size_t step = std::min<uint64_t>(zeros.size(), upto - at);
@@ -89,11 +90,11 @@ class Getter {
       if (!written) co_return fail(std::move(written.error()));
       if (!*piece) break;
       at += (*piece)->bytes.size();
-      meter_.progress.bytes_done = at;
+      meter_.progress.bytes_done = at - first;
       meter_.tick();
     }
     ++report_.files;
-    report_.bytes = size;
+    report_.bytes = end - first;
     co_return finish();
   }
 
@@ -271,13 +272,20 @@ class Getter {
   // of another is of no use.
   std::string record_path(const Wanted& wanted) const;
 
+  static ReadFigures figures(const pool::ReadCounters& now, const pool::ReadCounters& before) {
+    return {.requests = now.requests - before.requests, .bytes = now.bytes - before.bytes, .holders = now.holders};
+  }
+
   TransferReport finish() {
     const peer::Traffic traffic = core_.peers().traffic();
     report_.bytes_sent = traffic.bytes_sent - traffic_before_.bytes_sent;
     report_.bytes_received = traffic.bytes_received - traffic_before_.bytes_received;
     report_.requests = traffic.requests_sent - traffic_before_.requests_sent;
-    report_.decoded_reads = core_.pool().counters().degraded_reads - pool_before_.degraded_reads;
-    report_.raced_reads = core_.pool().counters().hedged_reads - pool_before_.hedged_reads;
+    const pool::PoolCounters pool = core_.pool().counters();
+    report_.decoded_reads = pool.degraded_reads - pool_before_.degraded_reads;
+    report_.raced_reads = pool.hedged_reads - pool_before_.hedged_reads;
+    report_.data_reads = figures(pool.data, pool_before_.data);
+    report_.tree_reads = figures(pool.tree, pool_before_.tree);
     report_.seconds = meter_.seconds();
     return report_;
   }

@@ -34,8 +34,9 @@ env::Task<uint64_t> PoolClient::settle() {
   return impl_->writer.settle();
 }
 
-env::Task<Result<Buffer>> PoolClient::read(PackRef pack, uint32_t offset, uint32_t length, Check check) {
-  return impl_->reader.read(std::move(pack), offset, length, std::move(check));
+env::Task<Result<Buffer>> PoolClient::read(PackRef pack, uint32_t offset, uint32_t length, Check check,
+                                           Purpose purpose) {
+  return impl_->reader.read(std::move(pack), offset, length, std::move(check), purpose);
 }
 
 env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack) {
@@ -44,7 +45,10 @@ env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack) {
 }
 
 PoolCounters PoolClient::counters() const {
-  return impl_->state.counters;
+  PoolCounters counters = impl_->state.counters;
+  counters.data.holders = impl_->state.asked[0].size();
+  counters.tree.holders = impl_->state.asked[1].size();
+  return counters;
 }
 
 void PoolClient::on_bad_shard(std::function<void(const BadShard&)> handler) {

@@ -20,15 +20,22 @@ struct WriteOutcome {
   uint32_t receipts = 0;  // so far
 };
 
+// What a range is read for: counted apart.
+enum class Purpose : uint8_t { data, tree };
+struct ReadCounters {
+  uint64_t requests = 0;  // shard_get asked
+  uint64_t bytes = 0;     // answers to them on the wire: frame, body and payload
+  uint64_t holders = 0;   // different nodes that were asked
+};
+
 struct PoolCounters {
   uint64_t packs_written = 0, shards_sent = 0;
   uint64_t packs_below_goal = 0;  // written, and some slot found no holder
-  uint64_t range_requests = 0;    // shard_get asked
-  uint64_t range_bytes = 0;       // payload received for them
-  uint64_t degraded_reads = 0;    // decoded from k others
-  uint64_t hedged_reads = 0;      // a slow holder was raced
-  uint64_t wrong_bytes = 0;       // answers that failed their hash or tag
-  uint64_t claims_queries = 0;    // claims_query asked
+  ReadCounters data, tree;
+  uint64_t degraded_reads = 0;  // decoded from k others
+  uint64_t hedged_reads = 0;    // a slow holder was raced
+  uint64_t wrong_bytes = 0;     // answers that failed their hash or tag
+  uint64_t claims_queries = 0;  // claims_query asked
 };
 
 // Wrong bytes that a holder gave, or rot that it found itself.
@@ -71,7 +78,8 @@ class PoolClient {
   // Merkle proofs, and the range is decoded. A whole lane may be one request. `check` runs on the strand.
   // Errors: too_few_peers (under k slots answered), damaged, bad_input (not a range of this pack).
   using Check = std::function<bool(ByteView)>;
-  env::Task<Result<Buffer>> read(PackRef pack, uint32_t offset, uint32_t length, Check check);
+  env::Task<Result<Buffer>> read(PackRef pack, uint32_t offset, uint32_t length, Check check,
+                                 Purpose purpose = Purpose::data);
 
   // How many slots have a live holder, by asking for claims. For status and doctor.
   env::Task<Result<uint32_t>> live_slots(PackRef pack);

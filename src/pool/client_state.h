@@ -1,6 +1,7 @@
 #pragma once
 // What the parts of a PoolClient share.
 
+#include <array>
 #include <set>
 
 #include "pool/client.h"
@@ -16,7 +17,8 @@ struct ClientState {
   PoolOptions options;
   PoolCounters counters;
   HolderTable holders;
-  std::set<NodeId> on_trial;  // holders that failed, to which one upload is under way
+  std::array<std::set<NodeId>, 2> asked;  // by Purpose: holders that were asked for a range
+  std::set<NodeId> on_trial;              // holders that failed, to which one upload is under way
   std::function<void(const BadShard&)> bad_shard;
   RateLimit log_limit{10, std::chrono::minutes(1)};
 
@@ -29,6 +31,7 @@ struct ClientState {
     }
     if (bad_shard) bad_shard({holder, shard, std::move(what)});
   }
+  ReadCounters& reads(Purpose purpose) { return purpose == Purpose::data ? counters.data : counters.tree; }
   // Nodes that lend and are alive, with what they have free; also full ones.
   std::vector<Candidate> candidates() const {
     std::vector<Candidate> list;

@@ -4,7 +4,6 @@
 #include "erasure/code.h"
 #include "pool/limits.h"
 #include "pool/mailbox.h"
-#include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
@@ -20,7 +19,8 @@ uint32_t PackReader::Range::end(uint32_t shard_length) const {
   return static_cast<uint32_t>(std::min<uint64_t>(shard_length, (last + kLeafSize - 1) / kLeafSize * kLeafSize));
 }
 
-env::Task<Result<Buffer>> PackReader::read(PackRef ref, uint32_t offset, uint32_t length, PoolClient::Check check) {
+env::Task<Result<Buffer>> PackReader::read(PackRef ref, uint32_t offset, uint32_t length, PoolClient::Check check,
+                                           Purpose purpose) {
   const content::PackGeometry& geometry = ref.geometry;
   const uint64_t end = static_cast<uint64_t>(offset) + length;
   if (geometry.k == 0 || geometry.k + geometry.m > kMaxSlots || geometry.shard_length == 0 ||
@@ -34,7 +34,7 @@ env::Task<Result<Buffer>> PackReader::read(PackRef ref, uint32_t offset, uint32_
     const auto slot = static_cast<uint8_t>(at / geometry.shard_length);
     const auto within = static_cast<uint32_t>(at % geometry.shard_length);
     const auto part = static_cast<uint32_t>(std::min<uint64_t>(end - at, geometry.shard_length - within));
-    ranges.push_back({slot, within, part});
+    ranges.push_back({slot, within, part, purpose});
     at += part;
   }
   if (ranges.size() == 1) {
@@ -162,22 +162,31 @@ void PackReader::note_failure(const PackRef& ref, uint8_t slot, const NodeId& no
   }
 }
 
-env::Task<Result<Buffer>> PackReader::ask_plain(PackRef ref, Range range, NodeId node) {
+env::Task<Result<peer::Answer<wire::ShardGetResponse>>> PackReader::ask(PackRef ref, Range range, NodeId node,
+                                                                        bool proof) {
   wire::ShardGetRequest request;
   request.set_pack(ref.id.raw());
   request.set_slot(range.slot);
   request.set_offset(range.offset);
   request.set_length(range.length);
-  ++state_.counters.range_requests;
+  request.set_proof(proof);
+  ++state_.reads(range.purpose).requests;
+  state_.asked[static_cast<size_t>(range.purpose)].insert(node);
   const Time begun = state_.world.clock.now();
   auto reply = co_await peer::ask<wire::ShardGetResponse>(state_.peers, node, wire::Method::shard_get, request,
                                                           state_.options.get_timeout);
   if (!reply) {
     note_failure(ref, range.slot, node, reply.error());
-    co_return fail(std::move(reply.error()));
+    co_return reply;
   }
-  state_.counters.range_bytes += reply->payload.size();
+  state_.reads(range.purpose).bytes += wire::kFrameHeaderSize + reply->message.ByteSizeLong() + reply->payload.size();
   state_.holders.answered(Work::get, node, range.length, state_.world.clock.now() - begun);
+  co_return reply;
+}
+
+env::Task<Result<Buffer>> PackReader::ask_plain(PackRef ref, Range range, NodeId node) {
+  auto reply = co_await ask(ref, range, node, false);
+  if (!reply) co_return fail(std::move(reply.error()));
   if (reply->message.offset() != range.offset || reply->payload.size() != range.length) {
     state_.report(node, {ref.id, range.slot}, "another range than was asked");
     locator_.deny(ref, range.slot, node);
@@ -188,22 +197,8 @@ env::Task<Result<Buffer>> PackReader::ask_plain(PackRef ref, Range range, NodeId
 
 env::Task<PackReader::Piece> PackReader::ask_proven(PackRef ref, std::shared_ptr<const content::PackHeader> header,
                                                     Range range, NodeId node) {
-  wire::ShardGetRequest request;
-  request.set_pack(ref.id.raw());
-  request.set_slot(range.slot);
-  request.set_offset(range.offset);
-  request.set_length(range.length);
-  request.set_proof(true);
-  ++state_.counters.range_requests;
-  const Time begun = state_.world.clock.now();
-  auto reply = co_await peer::ask<wire::ShardGetResponse>(state_.peers, node, wire::Method::shard_get, request,
-                                                          state_.options.get_timeout);
-  if (!reply) {
-    note_failure(ref, range.slot, node, reply.error());
-    co_return Piece{range.slot, node, fail(std::move(reply.error()))};
-  }
-  state_.counters.range_bytes += reply->payload.size();
-  state_.holders.answered(Work::get, node, range.length, state_.world.clock.now() - begun);
+  auto reply = co_await ask(ref, range, node, true);
+  if (!reply) co_return Piece{range.slot, node, fail(std::move(reply.error()))};
   const uint32_t shard_length = header->geometry.shard_length;
   const uint32_t expected = range.end(shard_length) - range.start();
   bool good = reply->message.offset() == range.start() && reply->payload.size() == expected;

@@ -5,6 +5,7 @@
 
 #include "pool/client_state.h"
 #include "pool/locator.h"
+#include "proto/pack.pb.h"
 
 namespace cairn::pool {
 
@@ -14,13 +15,15 @@ class PackReader {
   PackReader(ClientState& state, PackLocator& locator);
 
   // See PoolClient::read.
-  env::Task<Result<Buffer>> read(PackRef ref, uint32_t offset, uint32_t length, PoolClient::Check check);
+  env::Task<Result<Buffer>> read(PackRef ref, uint32_t offset, uint32_t length, PoolClient::Check check,
+                                 Purpose purpose);
 
  private:
   // A range within one slot.
   struct Range {
     uint8_t slot = 0;
     uint32_t offset = 0, length = 0;
+    Purpose purpose = Purpose::data;
     // Whole leaves that cover it, as a proof needs them.
     uint32_t first_leaf() const { return offset / kLeafSize; }
     uint32_t start() const { return first_leaf() * kLeafSize; }
@@ -46,6 +49,8 @@ class PackReader {
   env::Task<Piece> ask_proven(PackRef ref, std::shared_ptr<const content::PackHeader> header, Range range, NodeId node);
   env::Task<Result<Buffer>> decode(std::shared_ptr<const content::PackHeader> header, Range range,
                                    std::vector<Piece> pieces);
+  // One request for a range, counted.
+  env::Task<Result<peer::Answer<wire::ShardGetResponse>>> ask(PackRef ref, Range range, NodeId node, bool proof);
   std::optional<NodeId> choose(const PackRef& ref, uint8_t slot);
   // What a request's failure says about the holder.
   void note_failure(const PackRef& ref, uint8_t slot, const NodeId& node, const Error& error);

@@ -80,15 +80,17 @@ Result<std::vector<FileReader::Piece>> ChunkReader::open(const ReadRun& run, Byt
 env::Task<Result<std::vector<FileReader::Piece>>> ChunkReader::read(ReadRun run) {
   ++requests_;
   // Opened on the workers; nearly always the bytes are right at once.
-  auto sealed = co_await packs_.read(run.pack, run.offset, run.length, [](ByteView) { return true; });
+  auto sealed =
+      co_await packs_.read(run.pack, run.offset, run.length, [](ByteView) { return true; }, pool::Purpose::data);
   if (!sealed) co_return fail(std::move(sealed.error()));
   auto pieces = co_await world_.workers.run([&] { return open(run, sealed->view()); });
   if (pieces) co_return pieces;
   world_.log.warning("chunks_did_not_open", "pack={} offset={} length={}", run.pack.id.short_hex(), run.offset,
                      run.length);
   ++requests_;
-  auto again = co_await packs_.read(run.pack, run.offset, run.length,
-                                    [&](ByteView bytes) { return open(run, bytes).has_value(); });
+  auto again = co_await packs_.read(
+      run.pack, run.offset, run.length, [&](ByteView bytes) { return open(run, bytes).has_value(); },
+      pool::Purpose::data);
   if (!again) co_return fail(std::move(again.error()));
   pieces = co_await world_.workers.run([&] { return open(run, again->view()); });
   co_return pieces;

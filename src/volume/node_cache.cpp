@@ -115,7 +115,7 @@ env::Task<Result<NodePtr>> NodeCache::fetch(std::vector<NodeRef> run) {
     return at == sealed.size();
   };
   const NodeRef& first = run.front();
-  auto sealed = co_await packs_.read(first.pack, first.offset, length, check);
+  auto sealed = co_await packs_.read(first.pack, first.offset, length, check, pool::Purpose::tree);
   if (!sealed) co_return fail(std::move(sealed.error()), "tree node");
   if (nodes.size() != run.size() && !check(sealed->view())) {
     co_return fail(Code::corrupt, "tree node " + first.chunk.short_hex() + " in pack " + first.pack.id.short_hex());

@@ -17,7 +17,7 @@ class PackIo {
   virtual env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) = 0;
   // As pool::PoolClient::read().
   virtual env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length,
-                                         pool::PoolClient::Check check) = 0;
+                                         pool::PoolClient::Check check, pool::Purpose purpose) = 0;
 };
 
 // Reads and swaps the head. Errors as of volume::Register.

@@ -17,7 +17,7 @@ TEST_CASE("every geometry survives the loss of m holders and names the loss of o
     REQUIRE(geometry.k == geometry_for(holders).k);
     const PackRef ref = pool.write_all(pack);
     pool.require_readable(ref, pack);
-    REQUIRE(pool.client->counters().range_requests == geometry.k);
+    REQUIRE(pool.client->counters().data.requests == geometry.k);
     for (uint32_t slot = 0; slot < geometry.m; ++slot) pool.crash(pool.index_of(ref.holders[slot]));
     pool.require_readable(ref, pack);
     if (geometry.m == 0) continue;
@@ -34,8 +34,11 @@ TEST_CASE("a small read asks one holder for just its range") {
   const PackRef ref = pool.write_all(pack);
   REQUIRE(pool.read(ref, pack, 2, 5000, 4096));
   const auto counters = pool.client->counters();
-  REQUIRE(counters.range_requests == 1);
-  REQUIRE(counters.range_bytes == 4096);
+  REQUIRE(counters.data.requests == 1);
+  REQUIRE(counters.data.holders == 1);
+  REQUIRE(counters.data.bytes >= 4096);
+  REQUIRE(counters.data.bytes < 4096 + 128);  // frame and body
+  REQUIRE(counters.tree.requests == 0);
   REQUIRE(counters.degraded_reads == 0);
   // A range over a border of lanes is one range of each.
   const uint32_t length = ref.geometry.shard_length;
@@ -43,7 +46,7 @@ TEST_CASE("a small read asks one holder for just its range") {
   REQUIRE(crossing);
   REQUIRE(equal(crossing->view().first(10), pack.shards[0].view().last(10)));
   REQUIRE(equal(crossing->view().last(20), pack.shards[1].view().first(20)));
-  REQUIRE(pool.client->counters().range_requests == 3);
+  REQUIRE(pool.client->counters().data.requests == 3);
   auto beyond = pool.sim.run(pool.client->read(ref, 4 * length - 1, 2, {}));
   REQUIRE(beyond.error().code == Code::bad_input);
 }
@@ -105,9 +108,9 @@ TEST_CASE("a stale hint is made good by the siblings' claims") {
   std::rotate(ref.holders.begin(), ref.holders.begin() + 1, ref.holders.end());
   REQUIRE(pool.read(ref, pack, 1, 0, 4096));
   REQUIRE(pool.client->counters().claims_queries > 0);
-  const auto before = pool.client->counters().range_requests;
+  const auto before = pool.client->counters().data.requests;
   REQUIRE(pool.read(ref, pack, 1, 0, 4096));
-  REQUIRE(pool.client->counters().range_requests == before + 1);
+  REQUIRE(pool.client->counters().data.requests == before + 1);
   // Without any hint at all.
   std::fill(ref.holders.begin(), ref.holders.end(), NodeId{});
   pool.require_readable(ref, pack);

@@ -1,5 +1,6 @@
-// Figures of the store on a real disk: `store_bench put FOLDER` and `store_bench million FOLDER [shards]`.
-// Not a test: times are printed, never asserted. It removes what it made.
+// Figures of the store on a real disk: `store_bench put|million|idle FOLDER [shards]`, in a store of their own, which
+// `put` and `idle` remove. `store_bench fill STORE [shards]` puts small shards into a daemon's store while it does not
+// run: see tests/system/million_shards.py. Not a test: times are printed, never asserted.
 
 #include <sys/resource.h>
 
@@ -84,6 +85,19 @@ void measure_put(os::RealWorld& world, const std::string& path, uint32_t size, u
   std::filesystem::remove_all(path);
 }
 
+// The check of the roots is behind when it returns.
+void fill(os::RealWorld& world, ShardStore& store, uint64_t count) {
+  env::Prng prng(count);
+  TestShard pattern = make_shard(prng, 512);
+  pattern.siblings.clear();  // nobody to tell
+  const auto begin = std::chrono::steady_clock::now();
+  const uint64_t failed = world.block_on(put_many(world.world().executor, store, pattern, count, 512));
+  auto settled = world.block_on(store.settle());
+  std::printf("%lu shards of 512 B put and checked in %.1f s, failed %lu, RSS %.1f MiB%s\n", count,
+              seconds_since(begin), failed, resident_mib(), settled ? "" : ", not settled");
+  world.block_on(store.close());
+}
+
 void measure_million(os::RealWorld& world, const std::string& path, uint64_t count) {
   {
     auto store = open(world, path, 64 * kGiB, true);
@@ -110,8 +124,8 @@ void measure_million(os::RealWorld& world, const std::string& path, uint64_t cou
 int main(int argc, char** argv) {
   using namespace cairn;
   const std::string mode = argc > 2 ? argv[1] : "";
-  if (mode != "put" && mode != "million" && mode != "idle") {
-    std::fprintf(stderr, "store_bench put|million|idle FOLDER [shards]\n");
+  if (mode != "put" && mode != "million" && mode != "idle" && mode != "fill") {
+    std::fprintf(stderr, "store_bench put|million|idle FOLDER [shards]; store_bench fill STORE [shards]\n");
     return 2;
   }
   os::tune_allocator();
@@ -123,6 +137,9 @@ int main(int argc, char** argv) {
     for (const unsigned parallel : {1U, 64U, 512U}) {
       store::measure_put(world, path, 4096, parallel == 1 ? 2'000 : 20'000, parallel);
     }
+  } else if (mode == "fill") {
+    auto store = store::open(world, argv[2], 64 * kGiB, false);
+    store::fill(world, *store, argc > 3 ? std::stoull(argv[3]) : 1'000'000);
   } else if (mode == "million") {
     store::measure_million(world, path, argc > 3 ? std::stoull(argv[3]) : 1'000'000);
   } else {  // a fresh process over what `million` left; then it is removed

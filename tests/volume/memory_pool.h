@@ -44,8 +44,8 @@ class MemoryPackIo final : public volume::PackIo {
     for (size_t i = 0; i < ref.holders.size(); ++i) ref.holders[i].bytes[0] = static_cast<uint8_t>(i + 1);
     co_return ref;
   }
-  env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length,
-                                 pool::PoolClient::Check check) override {
+  env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
+                                 pool::Purpose) override {
     co_await wait();
     ++pool_.reads;
     pool_.read_bytes += length;
