@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/limits.h"
+#include "bench/client_step.h"
 #include "bench/pool_bench.h"
 #include "bench/stages.h"
 #include "os/memory.h"
@@ -28,12 +29,27 @@ int main(int argc, char** argv) {
   bench::PoolBenchOptions pool_options;
   CLI::App* pool =
       app.add_subcommand("pool", "put and get through six real daemons on this machine, beside that limit");
+  pool->add_option("--nodes", pool_options.nodes, "daemons")->check(CLI::Range(1, 64))->capture_default_str();
   pool->add_option("--megabytes", pool_options.megabytes, "of incompressible data")->capture_default_str();
   pool->add_option("--files", pool_options.small_files, "of 4 KiB")->capture_default_str();
   pool->add_option("--folder", pool_options.folder, "where everything is (default: temporary files)")
       ->check(CLI::ExistingDirectory);
 
+  pool->add_option("--large-gib", pool_options.large_gib, "puts and gets so many GiB more, as a stream: for the memory")
+      ->capture_default_str();
+
+  bench::ClientWork work;
+  CLI::App* client = app.add_subcommand("client", "one step of `pool`, in a process of its own")->group("");
+  client->add_option("home", work.home)->required();
+  client->add_option("kind", work.kind)->required();
+  client->add_option("source", work.source)->required();
+  client->add_option("target", work.target)->required();
+  client->add_option("--offset", work.offset);
+  client->add_option("--length", work.length);
+
   CLI11_PARSE(app, argc, argv);
+
+  if (client->parsed()) return bench::client_main(work);
 
   if (pool->parsed()) {
     auto report = bench::measure_pool(pool_options);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -11,8 +10,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "bench/client_step.h"
 #include "cairn/setup.h"
 #include "env/random.h"
+#include "pool/placement.h"
 #include "tools/daemon_process.h"
 
 namespace cairn::bench {
@@ -20,7 +21,6 @@ namespace cairn::bench {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr size_t kNodes = 6;
 
 struct TemporaryFolder {
   fs::path path;
@@ -46,22 +46,9 @@ double cpu_of(int pid) {
   return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
-uint64_t peak_of(const std::string& pid) {
-  std::ifstream file("/proc/" + pid + "/status");
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * kKiB;
-  }
-  return 0;
-}
-
-double own_cpu() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+// From now on its peak of memory counts anew: proc(5), clear_refs.
+void forget_peak(int pid) {
+  std::ofstream(fmt::format("/proc/{}/clear_refs", pid)) << "5";
 }
 
 class PoolBench {
@@ -73,21 +60,36 @@ class PoolBench {
         (options_.folder.empty() ? fs::temp_directory_path() : fs::path(options_.folder)) / "cairn-bench-XXXXXX";
     if (::mkdtemp(pattern.data()) == nullptr) return fail(Code::io, "no temporary folder");
     folder_.path = pattern;
+    const content::PackGeometry code = pool::geometry_for(options_.nodes);
+    report_.nodes = options_.nodes;
+    report_.k = code.k;
+    report_.m = code.m;
     CAIRN_TRY(start());
-    limits_ = measure_stages({.k = 4, .m = 2, .folder = folder_.path, .quick = false}).cpu_seconds_per_byte();
+    limits_ =
+        measure_stages({.k = report_.k, .m = report_.m, .folder = folder_.path, .quick = false}).cpu_seconds_per_byte();
     const uint64_t bytes = options_.megabytes * kMiB;
     write_noise(folder_.path / "big", bytes);
     CAIRN_TRY(step(fmt::format("put {} MiB, incompressible", options_.megabytes), limits_.put,
-                   [&](Client& client) { return client.put({(folder_.path / "big").string()}, "main:/big", {}); }));
+                   {.kind = "put", .source = (folder_.path / "big").string(), .target = "main:/big"}));
     CAIRN_TRY(step(fmt::format("get {} MiB", options_.megabytes), limits_.get,
-                   [&](Client& client) { return client.get("main:/big", (folder_.path / "big.out").string(), {}); }));
+                   {.kind = "get", .source = "main:/big", .target = (folder_.path / "big.out").string()}));
+    CAIRN_TRY(step(
+        "cold 4 KiB read of it", 0,
+        {.kind = "read", .source = "main:/big", .target = "-", .offset = bytes / 2 + 8 * kKiB, .length = 4 * kKiB}));
     const fs::path tree = folder_.path / "tree";
     fs::create_directories(tree);
     for (uint64_t i = 0; i < options_.small_files; ++i) write_noise(tree / fmt::format("{:06}", i), 4096);
     CAIRN_TRY(step(fmt::format("put {} files of 4 KiB", options_.small_files), 0,
-                   [&](Client& client) { return client.put({tree.string()}, "main:/tree", {}); }));
+                   {.kind = "put", .source = tree.string(), .target = "main:/tree"}));
     CAIRN_TRY(step(fmt::format("get {} files of 4 KiB", options_.small_files), 0,
-                   [&](Client& client) { return client.get("main:/tree", (folder_.path / "tree.out").string(), {}); }));
+                   {.kind = "get", .source = "main:/tree", .target = (folder_.path / "tree.out").string()}));
+    if (options_.large_gib > 0) {
+      CAIRN_TRY(
+          step(fmt::format("put {} GiB, a stream", options_.large_gib), limits_.put,
+               {.kind = "put-noise", .source = "-", .target = "main:/large", .length = options_.large_gib * kGiB}));
+      CAIRN_TRY(step(fmt::format("read {} GiB, a stream", options_.large_gib), 0,
+                     {.kind = "read", .source = "main:/large", .target = "-"}));
+    }
     return std::move(report_);
   }
 
@@ -106,8 +108,9 @@ class PoolBench {
 
   Status start() {
     const std::string program = (fs::read_symlink("/proc/self/exe").parent_path() / "cairnd").string();
-    const uint64_t limit = options_.megabytes * kMiB + options_.small_files * 16 * kKiB + kGiB;
-    for (size_t i = 0; i < kNodes; ++i) {
+    const uint64_t limit =
+        options_.megabytes * kMiB + options_.small_files * 16 * kKiB + (options_.large_gib + 1) * kGiB;
+    for (size_t i = 0; i < options_.nodes; ++i) {
       const DeviceOptions device{.home = home(i),
                                  .node_name = fmt::format("node{}", i),
                                  .listen = "127.0.0.1:0",
@@ -128,7 +131,9 @@ class PoolBench {
     for (int i = 0; i < 600; ++i) {
       auto nodes = (*client)->nodes();
       if (!nodes) return fail(std::move(nodes.error()));
-      if (std::ranges::count(*nodes, std::string("direct"), &NodeReport::path) == kNodes) return {};
+      if (std::ranges::count(*nodes, std::string("direct"), &NodeReport::path) >=
+          static_cast<ptrdiff_t>(options_.nodes))
+        return {};
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
     return fail(Code::too_few_peers, "not all daemons came up");
@@ -140,28 +145,30 @@ class PoolBench {
     return sum;
   }
 
-  // With a client of its own: nothing is warm.
-  Status step(const std::string& name, double limit_per_byte,
-              const std::function<Result<TransferReport>(Client&)>& work) {
-    const double own_before = own_cpu(), daemons_before = daemons_cpu();
-    auto client = Client::open({.home = home(0)});
-    if (!client) return fail(std::move(client.error()));
-    auto done = work(**client);
+  // With a client process of its own: nothing is warm.
+  Status step(const std::string& name, double limit_per_byte, ClientWork work) {
+    const double daemons_before = daemons_cpu();
+    for (const auto& daemon : daemons_) forget_peak(daemon->pid());
+    work.home = home(0);
+    auto done = run_client(work);
     if (!done) return fail(std::move(done.error()), name);
-    client->reset();
+    const TransferReport& report = done->report;
     PoolStep step{.name = name,
-                  .bytes = done->bytes,
-                  .files = done->files,
-                  .seconds = done->seconds,
-                  .client_cpu = own_cpu() - own_before,
+                  .bytes = report.bytes,
+                  .files = report.files,
+                  .seconds = report.seconds,
+                  .client_cpu = done->cpu,
                   .daemons_cpu = daemons_cpu() - daemons_before,
-                  .limit_cpu = limit_per_byte * static_cast<double>(done->bytes),
-                  .packs = done->packs,
-                  .requests = done->requests,
-                  .wire_bytes = done->bytes_sent + done->bytes_received,
-                  .client_peak = peak_of("self")};
+                  .limit_cpu = limit_per_byte * static_cast<double>(report.bytes),
+                  .packs = report.packs,
+                  .requests = report.requests,
+                  .wire_bytes = report.bytes_sent + report.bytes_received,
+                  .data_reads = report.data_reads,
+                  .tree_reads = report.tree_reads,
+                  .raced = report.raced_reads,
+                  .client_peak = done->peak};
     for (const auto& daemon : daemons_)
-      step.daemons_peak = std::max(step.daemons_peak, peak_of(std::to_string(daemon->pid())));
+      step.daemons_peak = std::max(step.daemons_peak, peak_memory(std::to_string(daemon->pid())));
     report_.steps.push_back(step);
     return {};
   }
@@ -180,25 +187,46 @@ Result<PoolReportFigures> measure_pool(const PoolBenchOptions& options) {
   return PoolBench(options).run();
 }
 
+namespace {
+double in_kib(uint64_t bytes) {
+  return static_cast<double>(bytes) / static_cast<double>(kKiB);
+}
+double in_mib(uint64_t bytes) {
+  return static_cast<double>(bytes) / static_cast<double>(kMiB);
+}
+nlohmann::json reads_json(const ReadFigures& reads) {
+  return {{"requests", reads.requests}, {"bytes", reads.bytes}, {"holders", reads.holders}};
+}
+}  // namespace
+
 std::string to_text(const PoolReportFigures& report) {
-  std::string text = fmt::format("{:<34} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9} {:>9} {:>9}\n",
-                                 "six daemons, code (4,2)", "MB/s", "files/s", "CPU-s all", "of client", "of stages",
-                                 "ratio", "packs", "req./file", "client MB", "daemon MB");
+  std::string text =
+      fmt::format("{:<34} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9} {:>10} {:>10}\n",
+                  fmt::format("{} daemons, code ({},{})", report.nodes, report.k, report.m), "MB/s", "files/s",
+                  "CPU-s all", "of client", "of stages", "ratio", "packs", "req./file", "client MiB", "daemon MiB");
   for (const PoolStep& step : report.steps) {
     const double cpu = step.client_cpu + step.daemons_cpu;
-    text += fmt::format("{:<34} {:>8.0f} {:>8.0f} {:>9.2f} {:>9.2f} {:>9} {:>7} {:>6} {:>9.3f} {:>9.0f} {:>9.0f}\n",
+    text += fmt::format("{:<34} {:>8.0f} {:>8.0f} {:>9.2f} {:>9.2f} {:>9} {:>7} {:>6} {:>9.3f} {:>10.0f} {:>10.0f}\n",
                         step.name, static_cast<double>(step.bytes) / step.seconds / 1e6,
                         static_cast<double>(step.files) / step.seconds, cpu, step.client_cpu,
                         step.limit_cpu > 0 ? fmt::format("{:.2f}", step.limit_cpu) : "-",
                         step.limit_cpu > 0 ? fmt::format("{:.2f}", cpu / step.limit_cpu) : "-", step.packs,
                         static_cast<double>(step.requests) / static_cast<double>(std::max<uint64_t>(step.files, 1)),
-                        static_cast<double>(step.client_peak) / 1e6, static_cast<double>(step.daemons_peak) / 1e6);
+                        in_mib(step.client_peak), in_mib(step.daemons_peak));
+  }
+  text += fmt::format("\n{:<34} {:>9} {:>8} {:>9} {:>9} {:>8} {:>9} {:>6}\n", "on the wire, by counters", "data KiB",
+                      "requests", "holders", "tree KiB", "requests", "all KiB", "raced");
+  for (const PoolStep& step : report.steps) {
+    if (step.data_reads.requests == 0) continue;
+    text += fmt::format("{:<34} {:>9.1f} {:>8} {:>9} {:>9.1f} {:>8} {:>9.1f} {:>6}\n", step.name,
+                        in_kib(step.data_reads.bytes), step.data_reads.requests, step.data_reads.holders,
+                        in_kib(step.tree_reads.bytes), step.tree_reads.requests, in_kib(step.wire_bytes), step.raced);
   }
   return text;
 }
 
 std::string to_json(const PoolReportFigures& report) {
-  nlohmann::json json;
+  nlohmann::json json = {{"nodes", report.nodes}, {"k", report.k}, {"m", report.m}};
   for (const PoolStep& step : report.steps) {
     json["steps"].push_back({{"name", step.name},
                              {"bytes", step.bytes},
@@ -210,6 +238,9 @@ std::string to_json(const PoolReportFigures& report) {
                              {"packs", step.packs},
                              {"requests", step.requests},
                              {"wire_bytes", step.wire_bytes},
+                             {"data_reads", reads_json(step.data_reads)},
+                             {"tree_reads", reads_json(step.tree_reads)},
+                             {"raced_reads", step.raced},
                              {"client_peak_bytes", step.client_peak},
                              {"daemon_peak_bytes", step.daemons_peak}});
   }

@@ -1,5 +1,6 @@
 #pragma once
-// End to end: put and get through six daemons of their own processes on this machine, with the CPU time of all of them.
+// End to end: put and get through daemons (six, as a rule) of their own processes on this machine, with the CPU time of
+// all of them.
 
 #include <string>
 #include <vector>
@@ -10,8 +11,10 @@
 namespace cairn::bench {
 
 struct PoolBenchOptions {
+  size_t nodes = 6;
   uint64_t megabytes = 1024;
   uint64_t small_files = 10000;
+  uint64_t large_gib = 0;  // 0: without this step
   std::string folder;
 };
 
@@ -23,10 +26,14 @@ struct PoolStep {
   double client_cpu = 0, daemons_cpu = 0;  // seconds
   double limit_cpu = 0;                    // what the stages alone imply; 0: not comparable
   uint64_t packs = 0, requests = 0, wire_bytes = 0;
-  uint64_t client_peak = 0, daemons_peak = 0;  // bytes of memory: of this process; of the largest daemon
+  ReadFigures data_reads, tree_reads;
+  uint64_t raced = 0;
+  uint64_t client_peak = 0, daemons_peak = 0;  // bytes of memory in this step: of the client; of the largest daemon
 };
 
 struct PoolReportFigures {
+  size_t nodes = 0;
+  uint32_t k = 0, m = 0;
   std::vector<PoolStep> steps;
 };
 
