@@ -64,7 +64,9 @@ struct Change {
 
 class FileSystem {
  public:
-  // Waits until `bytes` more may be staged; no_space when they never may. Made by the drive: backpressure and quota.
+  // Waits until `bytes` more may be staged; ENOSPC when they never may. Made by the drive: backpressure and quota.
+  // Called by each operation that changes something, with 0 when it stages no bytes: the memory of edits is bounded
+  // too.
   using Reserve = std::function<env::Task<FsStatus>(uint64_t bytes)>;
 
   FileSystem(env::World world, Pending& pending, InodeNumbers& numbers, Staging& staging, ChunkCache& chunks,
