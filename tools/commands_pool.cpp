@@ -328,6 +328,12 @@ Json report_json(const PoolReport& report) {
                      {"lost", report.packs.lost},
                      {"below", report.packs.below}};
   object["redundancy"] = {{"k", report.k}, {"m", report.m}};
+  object["loss"] = nullptr;
+  if (report.loss) {
+    object["loss"] = {{"per_pack_and_year", report.loss->per_pack},
+                      {"node_lifetime_years", report.loss->node_lifetime_years},
+                      {"repaired", report.loss->repaired}};
+  }
   object["bad_holders"] = Json::array();
   for (const auto& bad : report.bad_holders) {
     object["bad_holders"].push_back({{"node", bad.node},
@@ -341,45 +347,52 @@ Json report_json(const PoolReport& report) {
 }
 
 Command status_command() {
-  return {"status", "health of the pool on one screen", "cairn status", [](CLI::App&) {
-            return [](Context& context) {
-              int code = kDone;
-              Client* client = context.client(code);
-              if (client == nullptr) return code;
-              auto report = client->report();
-              if (!report) return context.output.fail(context.home, report.error());
-              if (context.output.json) {
-                context.output.emit(report_json(*report));
-                return static_cast<int>(kDone);
-              }
-              fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
-                         printable(report->member));
-              fmt::print("This node {}, daemon {}\n\n", report->node.substr(0, 8),
-                         report->daemon_running ? "running" : "not running");
-              print_nodes(report->nodes);
-              fmt::print("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
-                         report->m, report->m);
-              for (const auto& volume : report->volumes)
-                fmt::print("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files,
-                           format_size(volume.bytes));
-              const PackHealth& packs = report->packs;
-              if (packs.lost > 0) {
-                fmt::print(
-                    "\nDAMAGE: {} packs have too few shards left to be read now; {} are below their goal, {} at it.\n",
-                    packs.lost, packs.below_goal, packs.at_goal);
-              } else if (packs.below_goal > 0) {
-                fmt::print("\nBelow goal: {} of {} packs have fewer live shards than they should; all can be read.\n",
-                           packs.below_goal, packs.below_goal + packs.at_goal);
-              } else {
-                fmt::print("\nSafe: all {} packs are at their redundancy goal.\n", packs.at_goal);
-              }
-              for (const auto& bad : report->bad_holders)
-                fmt::print("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8),
-                           bad.pack.substr(0, 8), bad.slot, bad.what, format_time(bad.found));
-              for (const auto& warning : report->warnings) fmt::print("Warning: {}\n", printable(warning));
-              return static_cast<int>(kDone);
-            };
-          }};
+  return {
+      "status", "health of the pool on one screen", "cairn status", [](CLI::App&) {
+        return [](Context& context) {
+          int code = kDone;
+          Client* client = context.client(code);
+          if (client == nullptr) return code;
+          auto report = client->report();
+          if (!report) return context.output.fail(context.home, report.error());
+          if (context.output.json) {
+            context.output.emit(report_json(*report));
+            return static_cast<int>(kDone);
+          }
+          fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
+                     printable(report->member));
+          fmt::print("This node {}, daemon {}\n\n", report->node.substr(0, 8),
+                     report->daemon_running ? "running" : "not running");
+          print_nodes(report->nodes);
+          fmt::print("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
+                     report->m, report->m);
+          for (const auto& volume : report->volumes)
+            fmt::print("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files,
+                       format_size(volume.bytes));
+          const PackHealth& packs = report->packs;
+          if (packs.lost > 0) {
+            fmt::print(
+                "\nDAMAGE: {} packs have too few shards left to be read now; {} are below their goal, {} at it.\n",
+                packs.lost, packs.below_goal, packs.at_goal);
+          } else if (packs.below_goal > 0) {
+            fmt::print("\nBelow goal: {} of {} packs have fewer live shards than they should; all can be read.\n",
+                       packs.below_goal, packs.below_goal + packs.at_goal);
+          } else {
+            fmt::print("\nSafe: all {} packs are at their redundancy goal.\n", packs.at_goal);
+          }
+          if (report->loss)
+            fmt::print(
+                "Chance that a new pack is lost within a year: {:.2g} (assumed: machines are lost independently, each "
+                "once in {} years{}).\n",
+                report->loss->per_pack, report->loss->node_lifetime_years,
+                report->loss->repaired ? "" : "; nothing is rebuilt by this version");
+          for (const auto& bad : report->bad_holders)
+            fmt::print("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8), bad.pack.substr(0, 8),
+                       bad.slot, bad.what, format_time(bad.found));
+          for (const auto& warning : report->warnings) fmt::print("Warning: {}\n", printable(warning));
+          return static_cast<int>(kDone);
+        };
+      }};
 }
 
 Command nodes_command() {

@@ -63,6 +63,13 @@ struct BadHolderReport {
   uint32_t slot = 0;
   WallTime found = 0;
 };
+// How probable it is that a pack at its goal is lost within a year, by cairn/durability.h. The lifetime is an
+// assumption, not a measurement.
+struct LossReport {
+  double node_lifetime_years = 0;
+  bool repaired = false;  // by this version, without the owner; false: the figure is for packs that nobody rebuilds
+  double per_pack = 0;
+};
 struct PoolReport {
   std::string id, name, member, node;
   bool daemon_running = false;
@@ -71,7 +78,8 @@ struct PoolReport {
   std::vector<VolumeReport> volumes;
   PackHealth packs;
   std::vector<BadHolderReport> bad_holders;
-  uint32_t k = 0, m = 0;  // of a pack written now
+  uint32_t k = 0, m = 0;           // of a pack written now
+  std::optional<LossReport> loss;  // only where the pool is as the figure assumes: all packs at their goal
   std::vector<std::string> warnings;
 };
 struct PingReport {

@@ -37,6 +37,7 @@ class Faults(unittest.TestCase):
         status = me.json("status")
         self.assertEqual(status["packs"]["lost"], 0)
         self.assertGreater(status["packs"]["below_goal"], 0)
+        self.assertIsNone(status["loss"])  # the figure is of packs at their goal
 
         for node in pool.nodes[3:4]:
             node.end(signal.SIGKILL)
