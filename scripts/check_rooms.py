@@ -21,8 +21,9 @@ ROOMS = {
     "peer": ["base", "env", "crypto", "wire"],
     "pool": ["base", "env", "crypto", "erasure", "wire", "content", "store", "peer"],
     "volume": ["base", "env", "crypto", "erasure", "wire", "content", "store", "peer", "pool"],
-    "client": ["base", "env", "crypto", "erasure", "wire", "content", "os", "store", "peer", "pool", "volume", "node"],
-    "node": ["base", "env", "crypto", "erasure", "wire", "content", "os", "store", "peer", "pool", "volume", "client"],
+    "backup": ["base", "env", "crypto", "erasure", "wire", "content", "store", "peer", "pool", "volume"],
+    "client": ["base", "env", "crypto", "erasure", "wire", "content", "os", "store", "peer", "pool", "volume", "backup", "node"],
+    "node": ["base", "env", "crypto", "erasure", "wire", "content", "os", "store", "peer", "pool", "volume", "backup", "client"],
 }
 PROTO_HEADERS = {p.stem + ".pb.h" for p in (ROOT / "src/wire/proto").glob("*.proto")}
 
