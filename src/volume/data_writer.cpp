@@ -117,6 +117,8 @@ env::Task<void> DataWriter::send_encoded(std::shared_ptr<Encoded> encoded) {
   if (sent) {
     for (const auto& [chunk, place] : encoded->chunks) {
       places_.insert_or_assign(chunk, ChunkPlace{sent->id, place.offset, place.length});
+      ++chunks_placed_;
+      sealed_bytes_placed_ += place.length;
     }
     packs_.push_back(std::move(*sent));
     bytes_placed_ += encoded->plain_bytes;

@@ -43,6 +43,9 @@ class DataWriter {
   uint64_t bytes_added() const { return bytes_added_; }
   uint64_t bytes_placed() const { return bytes_placed_; }
   uint64_t packs_written() const { return packs_written_; }
+  // Chunks in packs at quorum, and their bytes as they are sealed.
+  uint64_t chunks_placed() const { return chunks_placed_; }
+  uint64_t sealed_bytes_placed() const { return sealed_bytes_placed_; }
 
  private:
   struct Chunk {
@@ -92,7 +95,7 @@ class DataWriter {
   std::optional<Error> error_;
   std::vector<pool::PackRef> packs_;
   std::unordered_map<ChunkId, ChunkPlace> places_;
-  uint64_t bytes_added_ = 0, bytes_placed_ = 0, packs_written_ = 0;
+  uint64_t bytes_added_ = 0, bytes_placed_ = 0, packs_written_ = 0, chunks_placed_ = 0, sealed_bytes_placed_ = 0;
 
   env::TaskGroup group_;  // last: its tasks use the others
 };

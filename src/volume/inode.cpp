@@ -33,6 +33,8 @@ std::string encode_inode(const Inode& inode) {
   message.set_version(inode.version);
   message.set_has_xattrs(inode.has_xattrs);
   message.set_parent(inode.parent);
+  message.set_source_inode(inode.source_inode);
+  message.set_source_device(inode.source_device);
   return wire::encode_text(message);
 }
 
@@ -57,7 +59,9 @@ Result<Inode> decode_inode(std::string_view value) {
               .group = std::move(*message->mutable_group()),
               .version = message->version(),
               .has_xattrs = message->has_xattrs(),
-              .parent = message->parent()};
+              .parent = message->parent(),
+              .source_inode = message->source_inode(),
+              .source_device = message->source_device()};
   if (!inode.inline_data.empty() && inode.size < inode.inline_data.size()) {
     return fail(Code::corrupt, "inode with more inline data than bytes");
   }

@@ -36,6 +36,7 @@ struct Inode {
   uint64_t version = 0;      // grows with each change of content
   bool has_xattrs = false;
   InodeId parent = 0;  // the directory of its name (of several, the one given last); the root's is itself
+  uint64_t source_inode = 0, source_device = 0;  // in backups: on the machine that it comes from
   bool operator==(const Inode&) const = default;
 
   bool is_directory() const { return type == FileType::directory; }

@@ -13,6 +13,7 @@ std::string encode_snapshot(const SnapshotItem& snapshot) {
   message.set_created(snapshot.info.created);
   message.set_details(to_string(ByteView(snapshot.info.details)));
   for (const pool::PackRef& pack : snapshot.tree_packs) to_message(pack, *message.add_tree_packs());
+  message.set_files_only(snapshot.files_only);
   return wire::encode_text(message);
 }
 
@@ -25,7 +26,9 @@ Result<SnapshotItem> decode_snapshot(std::string_view value) {
     auto root = from_message(message->root());
     if (!root) return fail(root.error());
     snapshot.root = std::move(*root);
+    snapshot.info.root = snapshot.root->chunk;
   }
+  snapshot.files_only = message->files_only();
   for (const wire::PackRef& pack : message->tree_packs()) {
     auto ref = from_message(pack);
     if (!ref) return fail(ref.error());

@@ -58,8 +58,7 @@ TransactionImpl::TransactionImpl(TransactionHost& host)
       turn_(host.world().executor, 1),
       data_(host.world(), host.packs(), host.keys(), host.writer(), host.options().compression_level) {
   items_ = std::make_shared<OverlayItems>(
-      overlay_, [this] { return std::make_shared<TreeItems>(host_.tree(), base_->root); },
-      [this](std::string_view key) { return fresh(key); });
+      overlay_, [this] { return host_.items(base_); }, [this](std::string_view key) { return fresh(key); });
   placed_items_ = std::make_shared<PlacedItems>(*this);
   data_.set_head_sequence(base_->state.sequence);
 }

@@ -22,6 +22,7 @@ struct NewInode {
   uint32_t uid = 0, gid = 0;
   std::string owner, group;
   std::optional<WallTime> mtime, atime, ctime, btime;
+  uint64_t source_inode = 0, source_device = 0;
 };
 
 // Only what is set is changed.
@@ -29,6 +30,8 @@ struct AttributeChange {
   std::optional<uint32_t> mode, uid, gid;
   std::optional<std::string> owner, group;
   std::optional<WallTime> mtime, atime, btime;
+  std::optional<WallTime> ctime;  // of backups; else it is now
+  std::optional<uint64_t> source_inode, source_device;
 };
 
 enum class RenameMode {

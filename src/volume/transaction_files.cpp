@@ -27,7 +27,9 @@ env::Task<Status> TransactionImpl::set_attributes(InodeId id, AttributeChange ch
   if (change.mtime) about.mtime = *change.mtime;
   if (change.atime) about.atime = *change.atime;
   if (change.btime) about.btime = *change.btime;
-  about.ctime = work.now;
+  if (change.source_inode) about.source_inode = *change.source_inode;
+  if (change.source_device) about.source_device = *change.source_device;
+  about.ctime = change.ctime.value_or(work.now);
   apply(work);
   co_return Status{};
 }

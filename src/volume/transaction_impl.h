@@ -35,6 +35,10 @@ class TransactionHost {
   virtual InodeNumbers& numbers() = 0;
   virtual std::shared_ptr<ChunkReader> chunks() = 0;
   virtual HeadPtr current() const = 0;
+  // What a transaction upon `base` stands on.
+  virtual std::shared_ptr<ItemReader> items(const HeadPtr& base) {
+    return std::make_shared<TreeItems>(tree(), base->root);
+  }
   virtual env::Task<Result<Committed>> commit(CommitRequest request) = 0;
 };
 
@@ -70,6 +74,7 @@ class TransactionImpl final : public Transaction {
   env::Task<Status> flush() override { return data_.flush(); }
   env::Task<Result<CommitOutcome>> commit() override;
   void discard() override;
+  const DataWriter& data() const { return data_; }
 
   // --- for FileWriterImpl ---
   TransactionHost& host() { return host_; }

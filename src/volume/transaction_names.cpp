@@ -20,6 +20,8 @@ Inode fresh_inode(FileType type, const NewInode& about, InodeId parent, WallTime
   inode.owner = about.owner;
   inode.group = about.group;
   inode.parent = parent;
+  inode.source_inode = about.source_inode;
+  inode.source_device = about.source_device;
   return inode;
 }
 

@@ -35,6 +35,9 @@ env::Task<Result<NodeRef>> TreePacks::store(ChunkId id, Bytes plain, uint32_t le
   Bytes sealed;
   sealed.reserve(plain.size() + content::kSealOverhead);
   content::seal_chunk(keys_, id, content::ChunkType::tree_node, plain, compression_level_, world_.random, sealed);
+  ++nodes_;
+  plain_bytes_ += plain.size();
+  sealed_bytes_ += sealed.size();
   const auto ticket = builder_->add_sealed(sealed);
   CAIRN_ASSERT(ticket);  // room for a node of any size was left before
   const content::PackBuilder::Place place = builder_->place(*ticket);

@@ -22,6 +22,9 @@ class TreePacks final : public NodeSink {
   // Sends the last pack. Afterwards resolve() gives real places for all nodes.
   env::Task<Status> finish();
   const std::vector<pool::PackRef>& packs() const { return sent_; }
+  uint64_t nodes() const { return nodes_; }
+  uint64_t plain_bytes() const { return plain_bytes_; }
+  uint64_t sealed_bytes() const { return sealed_bytes_; }
 
  private:
   env::Task<Status> send();
@@ -37,6 +40,7 @@ class TreePacks final : public NodeSink {
   std::vector<pool::PackRef> sent_;
   std::unordered_map<ChunkId, size_t> pack_of_;  // index into sent_; sent_.size() = the one being built
   size_t since_turn_ = 0;
+  uint64_t nodes_ = 0, plain_bytes_ = 0, sealed_bytes_ = 0;
 };
 
 }  // namespace cairn::volume

@@ -4,6 +4,7 @@
 #include "volume/merge.h"
 #include "volume/node_cache.h"
 #include "volume/pack_ref.h"
+#include "volume/snapshot_writer_impl.h"
 #include "volume/snapshots.h"
 #include "volume/transaction_impl.h"
 #include "volume/tree_pack.h"
@@ -18,7 +19,7 @@ constexpr Duration kConflictPause = std::chrono::milliseconds(10);
 constexpr int kReadBackTries = 5;
 constexpr Duration kReadBackPause = std::chrono::milliseconds(200);
 
-class VolumeImpl final : public Volume, public TransactionHost {
+class VolumeImpl final : public Volume, public SnapshotHost {
  public:
   VolumeImpl(env::World world, PackIo& packs, HeadRegister& head, content::VolumeKeys keys, crypto::PrivateKey writer,
              VolumeOptions options)
@@ -98,12 +99,31 @@ class VolumeImpl final : public Volume, public TransactionHost {
     co_return status;
   }
   env::Task<Result<View>> view_snapshot(std::string name) override {
-    auto value = co_await tree_.get(head_->root, snapshot_key(name));
-    if (!value) co_return fail(std::move(value.error()));
-    if (!*value) co_return fail(Code::not_found, "snapshot " + name);
-    auto snapshot = decode_snapshot(**value);
+    auto snapshot = co_await find_snapshot(std::move(name));
     if (!snapshot) co_return fail(std::move(snapshot.error()));
+    if (snapshot->files_only)
+      co_return View(std::make_shared<SnapshotItems>(tree_, snapshot->root, [head = head_] { return head; }), chunks_);
     co_return view_of(std::move(snapshot->root));
+  }
+  env::Task<Result<size_t>> change_snapshots(std::vector<SnapshotChange> changes) override;
+  env::Task<Result<std::unique_ptr<SnapshotWriter>>> begin_snapshot(std::optional<std::string> base) override {
+    if (options_.read_only) co_return fail(Code::denied, "the volume is open for reading only");
+    Root root;
+    if (base) {
+      auto snapshot = co_await find_snapshot(std::move(*base));
+      if (!snapshot) co_return fail(std::move(snapshot.error()));
+      if (snapshot->files_only) root = std::move(snapshot->root);
+    }
+    co_return make_snapshot_writer(*this, std::move(root));
+  }
+  env::Task<Status> diff_snapshots(std::string before, std::string after,
+                                   std::function<env::Task<Status>(std::vector<Difference>)> visit) override {
+    auto a = co_await find_snapshot(std::move(before));
+    if (!a) co_return fail(std::move(a.error()));
+    auto b = co_await find_snapshot(std::move(after));
+    if (!b) co_return fail(std::move(b.error()));
+    auto done = co_await tree_.diff(std::move(a->root), std::move(b->root), std::move(visit));
+    co_return done;
   }
   VolumeCounters counters() const override {
     return {.node_loads = cache_.counters().loads,
@@ -124,6 +144,7 @@ class VolumeImpl final : public Volume, public TransactionHost {
   std::shared_ptr<ChunkReader> chunks() override { return chunks_; }
   HeadPtr current() const override { return head_; }
   env::Task<Result<Committed>> commit(CommitRequest request) override;
+  env::Task<Status> commit_items(EditMap edits, std::vector<pool::PackRef> packs) override;
 
  private:
   View view_of(Root root) const {
@@ -151,6 +172,12 @@ class VolumeImpl final : public Volume, public TransactionHost {
                                      int64_t bytes);
   env::Task<Result<bool>> read_back(uint64_t sequence, Error why);
   env::Task<Status> edit_snapshot(std::string name, std::optional<Bytes> details);
+  env::Task<Result<SnapshotItem>> find_snapshot(std::string name) {
+    auto value = co_await tree_.get(head_->root, snapshot_key(name));
+    if (!value) co_return fail(std::move(value.error()));
+    if (!*value) co_return fail(Code::not_found, "snapshot " + name);
+    co_return decode_snapshot(**value);
+  }
   std::string conflict_suffix() const;
 
   env::World world_;
@@ -324,6 +351,52 @@ env::Task<Status> VolumeImpl::edit_snapshot(std::string name, std::optional<Byte
     auto chosen = co_await try_commit(edits, {}, 0, 0);
     if (!chosen) co_return fail(std::move(chosen.error()));
     if (*chosen) co_return Status{};
+  }
+  co_return fail(Code::conflict, "other writers were always first; try again");
+}
+
+env::Task<Status> VolumeImpl::commit_items(EditMap edits, std::vector<pool::PackRef> packs) {
+  const auto turn = co_await turn_.acquire();
+  packs_written_ += packs.size();
+  env::Prng prng(world_.random.u64());
+  for (int i = 0; i < kCommitTries; ++i) {
+    if (i > 0) {
+      const auto pause = kConflictPause * static_cast<int64_t>(1 + prng.below(1ULL << std::min(i, 7)));
+      co_await env::sleep_for(world_.clock, pause);
+    }
+    // These items are either put or taken away whatever was there, so it does no harm to do it twice.
+    auto chosen = co_await try_commit(edits, packs, 0, 0);
+    if (!chosen) co_return fail(std::move(chosen.error()));
+    if (!*chosen) continue;
+    ++commits_;
+    co_return Status{};
+  }
+  co_return fail(Code::conflict, "other writers were always first; try again");
+}
+
+env::Task<Result<size_t>> VolumeImpl::change_snapshots(std::vector<SnapshotChange> changes) {
+  if (options_.read_only) co_return fail(Code::denied, "the volume is open for reading only");
+  const auto turn = co_await turn_.acquire();
+  CAIRN_CO_TRY(co_await read_head());
+  for (int i = 0; i < kCommitTries; ++i) {
+    EditMap edits;
+    size_t there = 0;
+    for (const SnapshotChange& change : changes) {
+      auto snapshot = co_await find_snapshot(change.name);
+      if (!snapshot && snapshot.error().code == Code::not_found) continue;
+      if (!snapshot) co_return fail(std::move(snapshot.error()));
+      ++there;
+      edits.insert_or_assign(snapshot_key(change.name), std::nullopt);
+      if (!change.new_name) continue;
+      if (change.details.size() > kMaxSnapshotDetails) co_return fail(Code::too_large, "details of a snapshot");
+      snapshot->info.name = *change.new_name;
+      snapshot->info.details = change.details;
+      edits.insert_or_assign(snapshot_key(*change.new_name), encode_snapshot(*snapshot));
+    }
+    if (edits.empty()) co_return there;
+    auto chosen = co_await try_commit(edits, {}, 0, 0);
+    if (!chosen) co_return fail(std::move(chosen.error()));
+    if (*chosen) co_return there;
   }
   co_return fail(Code::conflict, "other writers were always first; try again");
 }

@@ -15,6 +15,7 @@
 #include "volume/limits.h"
 #include "volume/pack_io.h"
 #include "volume/transaction.h"
+#include "volume/tree.h"
 
 namespace cairn::volume {
 
@@ -43,6 +44,14 @@ struct SnapshotInfo {
   std::string name;
   WallTime created = 0;
   Bytes details;  // what the maker kept beside it
+  ChunkId root;   // equal for equal trees; zero for an empty one
+};
+
+// What becomes of a snapshot: it goes, or it is called `new_name` and has other details.
+struct SnapshotChange {
+  std::string name;
+  std::optional<std::string> new_name;
+  Bytes details;
 };
 
 struct VolumeCounters {
@@ -52,6 +61,8 @@ struct VolumeCounters {
   uint64_t packs_written = 0;
   uint64_t commits = 0, merges = 0;
 };
+
+class SnapshotWriter;
 
 class Volume {
  public:
@@ -78,6 +89,14 @@ class Volume {
   // Code::not_found.
   virtual env::Task<Status> remove_snapshot(std::string name) = 0;
   virtual env::Task<Result<View>> view_snapshot(std::string name) = 0;
+  // All at once; gives how many were there. What is not there is left out.
+  virtual env::Task<Result<size_t>> change_snapshots(std::vector<SnapshotChange> changes) = 0;
+  // A snapshot that is written file by file and never in the head: see snapshot_writer.h. Upon the files of another
+  // snapshot, or upon none. Code::not_found; Code::denied for a volume opened read-only.
+  virtual env::Task<Result<std::unique_ptr<SnapshotWriter>>> begin_snapshot(std::optional<std::string> base) = 0;
+  // The items that differ between the files of two snapshots, in the order of their keys (volume/keys.h), in batches.
+  virtual env::Task<Status> diff_snapshots(std::string before, std::string after,
+                                           std::function<env::Task<Status>(std::vector<Difference>)> visit) = 0;
 
   // All packs that the head needs, by what is known of their holders: those of files, and of the tree.
   virtual env::Task<Result<std::vector<pool::PackRef>>> packs_in_use() = 0;
