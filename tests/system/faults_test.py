@@ -1,9 +1,12 @@
 """What goes wrong: too few holders, rot, full stores, kill -9 of daemons and of commands. Nothing acknowledged is lost, nothing
 half-written appears."""
 import os
+import pathlib
 import random
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -101,6 +104,51 @@ class Faults(unittest.TestCase):
         for node in pool.nodes:
             used = sum(p.stat().st_blocks * 512 for p in node.store.rglob("*") if p.is_file())
             self.assertLessEqual(used, 32 << 20)
+
+    def test_a_full_file_system_gives_exit_14_and_loses_nothing(self):
+        if os.geteuid() != 0:
+            self.skipTest("mounting a file system takes root")
+        place = pathlib.Path(tempfile.mkdtemp(prefix="cairn-small-disk-"))
+        self.addCleanup(shutil.rmtree, place, ignore_errors=True)
+        disk, image = place / "disk", place / "image"
+        disk.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(160 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+        if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode != 0:
+            self.skipTest("no loop mounts here")
+        self.addCleanup(lambda: subprocess.run(["umount", disk], check=True))
+        # Three stores that may take far more than their common disk has.
+        pool = self.pool(nodes=0)
+        for _ in range(3):
+            pool.add(limit="1G", store=disk / f"store{len(pool.nodes)}")
+        pool.wait_for(3)
+        me, kept = pool.nodes[0], {}
+        for i in range(4):
+            kept[f"f{i}"] = os.urandom((3 << 20) + i)
+            file = pool.root / f"f{i}"
+            file.write_bytes(kept[file.name])
+            me.cairn("put", file, f"main:/{file.name}")
+        huge = pool.root / "huge"
+        huge.write_bytes(os.urandom(200 << 20))
+        for _ in range(2):
+            me.cairn("put", huge, "main:/huge", expect=14)
+        me.cairn("stat", "main:/huge", expect=10)
+
+        def all_there():
+            for name, content in kept.items():
+                self.assertEqual(me.cairn("cat", f"main:/{name}").stdout, content)
+
+        all_there()
+        for node in pool.nodes:
+            self.assertIsNone(node.process.poll(), "no daemon gave up")
+            node.end(signal.SIGKILL)
+        for node in pool.nodes:
+            node.start()
+        pool.wait_for(3)
+        all_there()
+        for node in pool.nodes:
+            self.assertEqual({store["state"] for store in node.json("store", "ls")["stores"]}, {"ok"})
 
     def test_a_put_that_is_killed_again_and_again_completes(self):
         pool = self.pool()

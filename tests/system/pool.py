@@ -68,13 +68,15 @@ class Pool:
         try:
             for i in range(nodes):
                 self.add()
-            self.wait_for(nodes)
+            if nodes > 0:
+                self.wait_for(nodes)
         except BaseException:
             self.close()
             raise
 
-    def add(self, limit=None):
+    def add(self, limit=None, store=None):
         node = Node(self, len(self.nodes))
+        node.store = store or node.store
         stores = ["--store", node.store, "--limit", limit or self.limit, "--listen", "127.0.0.1:0", "--phrase-out", self.root / f"phrase{node.number}"]
         if not self.nodes:
             node.cairn("init", "--name", "test", *stores)
