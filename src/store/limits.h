@@ -57,6 +57,11 @@ constexpr uint64_t index_write_buffer(uint64_t limit) {
 constexpr uint64_t index_allowance(uint64_t limit, uint64_t shards) {
   return 8 * index_write_buffer(limit) + 192 * shards;
 }
+// Blocks that are held back so that a full disk does not end the index: opening it writes its log out as a table, and
+// giving space back takes writes.
+constexpr uint64_t reserve_bytes(uint64_t limit) {
+  return 2 * index_write_buffer(limit);
+}
 // Marker, lock and three folders.
 inline constexpr uint64_t kFixedBytes = 6 * uint64_t{kBlockSize};
 

@@ -132,7 +132,7 @@ env::Task<void> LocalShardStore::close() {
 }
 
 uint64_t LocalShardStore::index_bytes(uint64_t shards) const {
-  return std::max(index_allowance(options_.limit, shards), totals_.index_bytes);
+  return std::max(index_allowance(options_.limit, shards), totals_.index_bytes) + reserve_bytes(options_.limit);
 }
 
 // Where holes cannot be punched, one segment's worth stays free so that compaction has somewhere to copy to.

@@ -123,7 +123,12 @@ class ShardLog {
   Status open_index();
   Status start_rebuild();
   void wipe_index_files();
+  // A full disk costs the reserve: the index then goes on within it.
+  Status write_index(const IndexBatch& batch, bool sync);
+  void hold_reserve();
+  void spend_reserve();
   std::string index_path() const { return options_.path + "/index"; }
+  std::string reserve_path() const { return options_.path + "/reserve"; }
   std::string damage_path() const { return options_.path + "/index-damaged"; }
   void recount();
   void measure_index();
@@ -144,6 +149,7 @@ class ShardLog {
   uint64_t allocated_end_ = 0;  // of the active segment, bytes
   bool broken_ = false;
   bool rebuilding_ = false;
+  bool has_reserve_ = false;
   std::vector<ToScan> to_scan_;
   std::optional<SegmentScanner> scanning_;
   LogTotals totals_;

@@ -364,6 +364,7 @@ void ShardLog::commit(std::span<Change* const> changes, uint64_t room_blocks) {
   Commit commit{.log = *this, .room_blocks = room_blocks};
   auto space = world_.disk.space(options_.path);
   if (space) totals_.space = *space;
+  if (!has_reserve_) hold_reserve();
   const uint64_t keep = keep_free(totals_.space);
   if (space && space->available >= keep) {
     commit.fs_blocks = static_cast<int64_t>((space->available - keep) / kBlockSize + commit.tail_blocks());
@@ -380,7 +381,7 @@ void ShardLog::commit(std::span<Change* const> changes, uint64_t room_blocks) {
   records_since_checkpoint_ += static_cast<uint32_t>(changes.size());
   const bool due = bytes_since_checkpoint_ >= kCheckpointBytes || records_since_checkpoint_ >= kCheckpointRecords;
   if (!commit.batch.empty()) {
-    if (auto status = index_->write(commit.batch, commit.sync || due); !status) {
+    if (auto status = write_index(commit.batch, commit.sync || due); !status) {
       world_.log.error("store_index_failed", "path={} error=\"{}\"", options_.path, to_string(status.error()));
       broken_ = true;
       return fail_all({status.error().code == Code::no_space ? Code::no_space : Code::io, "store index"});

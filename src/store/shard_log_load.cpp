@@ -39,9 +39,38 @@ Status ShardLog::open_index() {
     wipe_index_files();
     opened = world_.meta_stores.open(index_path(), options);
   }
+  if (!opened && opened.error().code == Code::no_space) {
+    spend_reserve();
+    opened = world_.meta_stores.open(index_path(), options);
+  }
   if (!opened) return fail(std::move(opened.error()), "store index");
   index_ = std::make_unique<Index>(std::move(*opened));
   return {};
+}
+
+Status ShardLog::write_index(const IndexBatch& batch, bool sync) {
+  auto status = index_->write(batch, sync);
+  if (!status && status.error().code == Code::no_space) spend_reserve();
+  return status;
+}
+
+// Where there is too little room it is tried again later; until then no put is taken.
+void ShardLog::hold_reserve() {
+  const uint64_t size = reserve_bytes(options_.limit);
+  auto file = world_.disk.open(reserve_path(), env::OpenMode::create);
+  if (!file) return;
+  auto held = (*file)->allocated();
+  has_reserve_ = held && *held >= size;
+  if (has_reserve_ || !held || totals_.space.available < 2 * size) return;
+  has_reserve_ = (*file)->allocate(0, size) && (*file)->sync();
+}
+
+void ShardLog::spend_reserve() {
+  has_reserve_ = false;
+  auto status = world_.disk.remove(reserve_path());
+  if (status) status = world_.disk.sync_dir(options_.path);
+  world_.log.warning("store_disk_full", "path={} reserve={}", options_.path,
+                     status ? "spent" : to_string(status.error()));
 }
 
 Status ShardLog::start_rebuild() {
@@ -117,7 +146,7 @@ Result<bool> ShardLog::scan() {
     IndexBatch done;
     meta_.high_water = segments_.empty() ? meta_.high_water : std::max(meta_.high_water, segments_.rbegin()->first);
     done.put_meta(meta_);
-    CAIRN_TRY(index_->write(done, true));
+    CAIRN_TRY(write_index(done, true));
     if (rebuilding_) {
       auto status = world_.disk.remove(damage_path());
       if (!status && status.error().code != Code::not_found) return fail(std::move(status.error()));
@@ -128,6 +157,7 @@ Result<bool> ShardLog::scan() {
     measure_index();
     note_garbage();
     if (auto space = world_.disk.space(options_.path)) totals_.space = *space;
+    hold_reserve();
     broken_ = false;
     return false;
   }
@@ -139,7 +169,7 @@ Result<bool> ShardLog::scan() {
       segments_[next.number].sealed = true;
       IndexBatch batch;
       batch.put_segment(next.number, segments_[next.number]);
-      CAIRN_TRY(index_->write(batch, true));
+      CAIRN_TRY(write_index(batch, true));
       to_scan_.pop_back();
       return true;
     }
@@ -197,7 +227,7 @@ Result<bool> ShardLog::scan() {
   CAIRN_TRY(scanning_->file().sync());
   if (ended) scanning_.reset();
   batch.put_segment(number, info);
-  CAIRN_TRY(index_->write(batch, ended));
+  CAIRN_TRY(write_index(batch, ended));
   return true;
 }
 
@@ -228,8 +258,9 @@ void ShardLog::measure_index() {
 }
 
 uint64_t ShardLog::keep_free(const env::Space& space) const {
-  return std::max(options_.keep_free,
-                  static_cast<uint64_t>(options_.keep_free_share * static_cast<double>(space.total)));
+  const uint64_t wanted =
+      std::max(options_.keep_free, static_cast<uint64_t>(options_.keep_free_share * static_cast<double>(space.total)));
+  return has_reserve_ ? wanted : wanted + 2 * reserve_bytes(options_.limit);
 }
 
 }  // namespace cairn::store

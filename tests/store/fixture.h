@@ -66,7 +66,8 @@ class Fixture {
   }
   // What figures().used must be, counted from the disk.
   uint64_t used_on_disk() {
-    return kFixedBytes + index_allowance(options.limit, store->figures().shards) + segment_bytes();
+    return kFixedBytes + index_allowance(options.limit, store->figures().shards) + reserve_bytes(options.limit) +
+           segment_bytes();
   }
 
   sim::SimWorld sim;

@@ -22,7 +22,8 @@ TEST_CASE("parallel puts never pass the limit") {
     }
     uint64_t most = 0;
     REQUIRE(f.sim.run_until([&] {
-      most = std::max(most, kFixedBytes + index_allowance(limit, f.store->figures().shards) + f.segment_bytes());
+      most = std::max(most, kFixedBytes + index_allowance(limit, f.store->figures().shards) + reserve_bytes(limit) +
+                                f.segment_bytes());
       return group.empty();
     }));
     CHECK(most <= limit);

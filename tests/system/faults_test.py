@@ -113,11 +113,13 @@ class Faults(unittest.TestCase):
         disk, image = place / "disk", place / "image"
         disk.mkdir()
         with open(image, "wb") as file:
-            file.truncate(160 << 20)
+            file.truncate(240 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
         if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode != 0:
             self.skipTest("no loop mounts here")
         self.addCleanup(lambda: subprocess.run(["umount", disk], check=True))
+        others = disk / "others"
+        others.write_bytes(bytes(80 << 20))
         # Three stores that may take far more than their common disk has.
         pool = self.pool(nodes=0)
         for _ in range(3):
@@ -139,16 +141,36 @@ class Faults(unittest.TestCase):
             for name, content in kept.items():
                 self.assertEqual(me.cairn("cat", f"main:/{name}").stdout, content)
 
+        def restart():
+            for node in pool.nodes:
+                self.assertIsNone(node.process.poll(), "no daemon gave up")
+                node.end(signal.SIGKILL)
+            for node in pool.nodes:
+                node.start()
+            pool.wait_for(3)
+
         all_there()
-        for node in pool.nodes:
-            self.assertIsNone(node.process.poll(), "no daemon gave up")
-            node.end(signal.SIGKILL)
-        for node in pool.nodes:
-            node.start()
-        pool.wait_for(3)
+        restart()
         all_there()
-        for node in pool.nodes:
-            self.assertEqual({store["state"] for store in node.json("store", "ls")["stores"]}, {"ok"})
+        # Somebody else takes the very last blocks.
+        filler = disk / "filler"
+        with self.assertRaises(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        all_there()
+        for _ in range(2):
+            restart()
+            all_there()
+        me.cairn("put", pool.root / "f0", "main:/more", expect=14)
+        filler.unlink()
+        others.unlink()
+        huge.write_bytes(os.urandom(100000))
+        deadline = time.monotonic() + 180
+        while me.cairn("put", huge, "main:/more", expect=None).returncode != 0:
+            self.assertLess(time.monotonic(), deadline, "there is room again")
+            time.sleep(1)
+        self.assertEqual(me.cairn("cat", "main:/more").stdout, huge.read_bytes())
+        all_there()
 
     def test_a_put_that_is_killed_again_and_again_completes(self):
         pool = self.pool()
