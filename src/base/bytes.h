@@ -1,21 +1,18 @@
 #pragma once
-// Bytes, views and shared buffers; hex and base64.
+// Bytes, views (cairn/buffer.h has them and the shared Buffer); hex and base64.
 
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "cairn/buffer.h"
 
 namespace cairn {
 
 using Bytes = std::vector<uint8_t>;
-using ByteView = std::span<const uint8_t>;
-using MutableByteView = std::span<uint8_t>;
 
 inline ByteView as_bytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -38,42 +35,6 @@ inline void append(Bytes& out, ByteView more) {
 inline bool equal(ByteView a, ByteView b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
-
-// A reference-counted run of bytes: copies share the storage, a slice keeps the whole alive. The storage is not
-// zeroed when made. Writable until it is shared; the holder of several references must not write.
-class Buffer {
- public:
-  Buffer() = default;
-  explicit Buffer(size_t size)
-      : storage_(std::make_shared_for_overwrite<uint8_t[]>(size)), data_(storage_.get()), size_(size) {}
-  static Buffer copy_of(ByteView view) {
-    Buffer buffer(view.size());
-    if (!view.empty()) std::memcpy(buffer.data_, view.data(), view.size());
-    return buffer;
-  }
-
-  uint8_t* data() { return data_; }
-  const uint8_t* data() const { return data_; }
-  size_t size() const { return size_; }
-  bool empty() const { return size_ == 0; }
-  ByteView view() const { return {data_, size_}; }
-  MutableByteView span() { return {data_, size_}; }
-  operator ByteView() const { return view(); }  // NOLINT(google-explicit-constructor)
-
-  // Shares the storage. offset + length must be within the buffer.
-  Buffer slice(size_t offset, size_t length) const {
-    CAIRN_ASSERT(offset <= size_ && length <= size_ - offset);
-    Buffer part(*this);
-    part.data_ += offset;
-    part.size_ = length;
-    return part;
-  }
-
- private:
-  std::shared_ptr<uint8_t[]> storage_;
-  uint8_t* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 std::string to_hex(ByteView bytes);
 Result<Bytes> from_hex(std::string_view text);

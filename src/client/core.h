@@ -34,6 +34,8 @@ class Core {
   ~Core();
 
   env::World world() { return world_; }
+  os::EventLoop& loop() { return real_->loop(); }
+  bool on_strand() const { return real_->loop().on_strand(); }  // any thread
   const Home& home() const { return home_; }
   const peer::Identity& identity() const { return identity_; }
   peer::Peers& peers() { return *peers_; }

@@ -150,4 +150,33 @@ Signals::~Signals() {
   state_->set.cancel(ignored);
 }
 
+struct Readable::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& context, int fd, std::move_only_function<bool()> fn)
+      : descriptor(context, fd), ready(std::move(fn)) {}
+  ~State() {
+    if (descriptor.is_open()) descriptor.release();
+  }
+  void wait() {
+    descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                          [self = shared_from_this()](const asio::error_code& error) {
+                            if (error || self->stopped) return;
+                            if (self->ready()) return self->wait();
+                            self->descriptor.release();  // the caller may close it now
+                          });
+  }
+  asio::posix::stream_descriptor descriptor;
+  std::move_only_function<bool()> ready;
+  bool stopped = false;
+};
+
+Readable::Readable(EventLoop& loop, int descriptor, std::move_only_function<bool()> ready)
+    : state_(std::make_shared<State>(loop.context(), descriptor, std::move(ready))) {
+  state_->wait();
+}
+
+Readable::~Readable() {
+  state_->stopped = true;
+  if (state_->descriptor.is_open()) state_->descriptor.release();  // ends the wait
+}
+
 }  // namespace cairn::os

@@ -57,4 +57,18 @@ class Signals {
   std::shared_ptr<State> state_;
 };
 
+// Calls `ready` on the strand whenever the descriptor can be read (or has failed), until that returns false or this
+// goes. The descriptor stays the caller's and outlives this. Strand only.
+class Readable {
+ public:
+  Readable(EventLoop& loop, int descriptor, std::move_only_function<bool()> ready);
+  ~Readable();
+  Readable(const Readable&) = delete;
+  Readable& operator=(const Readable&) = delete;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
 }  // namespace cairn::os

@@ -1,5 +1,7 @@
 // The event loop, the workers and RealWorld beyond the contract suite.
 
+#include <unistd.h>
+
 #include <csignal>
 #include <thread>
 
@@ -70,6 +72,29 @@ TEST_CASE("a signal calls the handler on the strand") {
     loop.run();
   }
   CHECK(seen == std::vector<int>{SIGTERM, SIGINT});
+}
+
+TEST_CASE("a descriptor is watched until its callback says so, and stays open") {
+  EventLoop loop;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  int calls = 0;
+  loop.post([&] { REQUIRE(::write(ends[1], "abc", 3) == 3); });
+  const Readable readable(loop, ends[0], [&] {
+    CHECK(loop.on_strand());
+    char byte = 0;
+    REQUIRE(::read(ends[0], &byte, 1) == 1);  // what is left makes it readable at once
+    if (++calls < 3) return true;
+    loop.stop();
+    return false;
+  });
+  loop.run();
+  CHECK(calls == 3);
+  CHECK(::write(ends[1], "d", 1) == 1);
+  char byte = 0;
+  CHECK(::read(ends[0], &byte, 1) == 1);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST_CASE("block_on gives a task's result, with and without a thread of its own") {

@@ -1,0 +1,163 @@
+// The public Drive over Core and volume::Drive.
+
+#include "client/drive.h"
+
+#include "volume/drive/errno.h"
+
+namespace cairn {
+
+namespace {
+
+// Space and status of the pool change slowly; a `df` may be this old.
+constexpr Duration kSpaceEvery = std::chrono::seconds(5);
+
+}  // namespace
+
+Drive::Drive(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Drive::~Drive() {
+  impl_->close();
+}
+
+Result<std::unique_ptr<Drive>> Drive::open(const DriveOptions& options) {
+  auto core = client::Core::open({.home = options.home, .log_level = options.log_level});
+  if (!core) return fail(std::move(core.error()));
+  auto impl = std::make_unique<Impl>(std::move(*core), options);
+  auto opened = impl->core->run<void>([&] { return impl->open(); });
+  std::unique_ptr<Drive> drive(new Drive(std::move(impl)));
+  if (!opened) return fail(std::move(opened.error()));
+  return drive;
+}
+
+Drive::Impl::Impl(std::unique_ptr<client::Core> opened, DriveOptions wanted)
+    : core(std::move(opened)),
+      options(std::move(wanted)),
+      world(core->world()),
+      background(std::make_unique<env::TaskGroup>(world.executor)) {}
+
+env::Task<Status> Drive::Impl::open() {
+  auto settled = co_await core->settle();
+  if (!settled) co_return fail(std::move(settled.error()));
+  auto open = co_await core->open_volume(options.volume, true);
+  if (!open) co_return fail(std::move(open.error()));
+  volume_ = *open;
+  co_await core->adapt_keepers(*volume_);
+  folder = options.cache_dir.empty() ? core->home().file("drives") : options.cache_dir;
+  folder += "/" + volume_->entry.volume.hex();
+  volume::DriveOptions drive_options{.folder = folder,
+                                     .cache_bytes = options.cache_bytes,
+                                     .read_only = options.read_only,
+                                     .fsync_to_pool = options.fsync_to_pool,
+                                     .timeout = options.timeout};
+  drive_options.files.read_only = options.read_only;
+  drive_options.files.relatime = options.access_times;
+  auto made = co_await volume::Drive::open(world, *volume_->volume, drive_options);
+  if (!made) co_return fail(std::move(made.error()));
+  drive = std::move(*made);
+  files = &drive->files();
+  set_space();
+  background->spawn(keep_space());
+  co_return Status{};
+}
+
+void Drive::Impl::close() {
+  closing = true;
+  auto closed = core->run<void>([this]() -> env::Task<Status> {
+    calls.interrupt_all();
+    watches.clear();
+    background->cancel();
+    if (!drive) co_return Status{};
+    auto done = co_await drive->close();
+    drive.reset();
+    co_return done;
+  });
+  if (!closed) world.log.error("drive_not_closed", "error={}", to_string(closed.error()));
+}
+
+// What the nodes that are alive have and could take, in bytes of files.
+void Drive::Impl::set_space() {
+  uint64_t total = 0, free = 0;
+  for (const peer::NodeInfo& node : core->peers().membership().nodes()) {
+    if (!node.lends || core->peers().state(node.id) != peer::NodeState::alive) continue;
+    total += node.used + node.free;
+    free += node.free;
+  }
+  const content::PackGeometry geometry = core->pool().geometry_now();
+  const double share =
+      geometry.k == 0 ? 0 : static_cast<double>(geometry.k) / static_cast<double>(geometry.k + geometry.m);
+  drive->set_space({.total = static_cast<uint64_t>(static_cast<double>(total) * share),
+                    .free = static_cast<uint64_t>(static_cast<double>(free) * share),
+                    .files = volume_->volume->head().files});
+}
+
+env::Task<void> Drive::Impl::keep_space() {
+  while (true) {
+    co_await env::sleep_for(world.clock, kSpaceEvery);
+    set_space();
+  }
+}
+
+DriveStatus Drive::Impl::status() const {
+  DriveStatus status{.volume = options.volume, .journal = folder, .read_only = options.read_only};
+  if (!drive) return status;
+  return describe(drive->status(), std::move(status));
+}
+
+DriveStatus Drive::Impl::describe(const volume::DriveStatus& now, DriveStatus status) const {
+  status.pending_bytes = now.pending_bytes;
+  status.pending_edits = now.pending_edits;
+  status.cache_bytes = now.cache_bytes;
+  status.cache_limit = now.cache_limit;
+  status.uploaded_bytes = now.uploaded_bytes;
+  status.commits = now.commits;
+  status.conflicts = now.conflicts;
+  status.head_sequence = now.head_sequence;
+  status.pool_reachable = now.pool_reachable;
+  status.last_error = now.last_error;
+  return status;
+}
+
+void Drive::interrupt(Ticket ticket) {
+  if (ticket == 0) return;
+  if (impl_->core->on_strand()) return impl_->calls.interrupt(ticket);
+  impl_->world.executor.post([impl = impl_.get(), ticket] { impl->calls.interrupt(ticket); });
+}
+
+DriveStatus Drive::status() {
+  if (impl_->core->on_strand()) return impl_->status();
+  auto status =
+      impl_->core->run<DriveStatus>([this]() -> env::Task<Result<DriveStatus>> { co_return impl_->status(); });
+  return status ? std::move(*status) : DriveStatus{};
+}
+
+void Drive::on_change(std::function<void(std::vector<DriveChange>)> changed) {
+  impl_->world.executor.post([impl = impl_.get(), tell = std::move(changed)]() mutable {
+    if (!impl->drive) return;
+    if (!tell) return impl->drive->on_change([](const std::vector<volume::Change>&) {});
+    impl->drive->on_change([tell = std::move(tell)](std::vector<volume::Change> changes) {
+      std::vector<DriveChange> told;
+      told.reserve(changes.size());
+      for (volume::Change& change : changes) {
+        told.push_back({.kind = static_cast<DriveChange::Kind>(change.kind),
+                        .inode = change.inode,
+                        .name = std::move(change.name)});
+      }
+      tell(std::move(told));
+    });
+  });
+}
+static_assert(static_cast<int>(DriveChange::Kind::content) == static_cast<int>(volume::Change::Kind::content) &&
+              static_cast<int>(DriveChange::Kind::attributes) == static_cast<int>(volume::Change::Kind::attributes) &&
+              static_cast<int>(DriveChange::Kind::entry) == static_cast<int>(volume::Change::Kind::entry));
+
+void Drive::post(std::move_only_function<void()> work) {
+  impl_->world.executor.post(std::move(work));
+}
+
+void Drive::watch(int descriptor, std::move_only_function<bool()> readable) {
+  impl_->world.executor.post([impl = impl_.get(), descriptor, call = std::move(readable)]() mutable {
+    if (impl->closing) return;
+    impl->watches.push_back(std::make_unique<os::Readable>(impl->core->loop(), descriptor, std::move(call)));
+  });
+}
+
+}  // namespace cairn

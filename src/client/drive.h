@@ -1,0 +1,75 @@
+#pragma once
+// What is behind the public Drive: a Core, the volume's drive, and the calls that are under way.
+
+#include "cairn/drive.h"
+#include "client/calls.h"
+#include "client/core.h"
+#include "volume/drive/drive.h"
+
+namespace cairn {
+
+// Strand only, but for close(), which blocks.
+class Drive::Impl {
+ public:
+  Impl(std::unique_ptr<client::Core> core, DriveOptions options);
+  env::Task<Status> open();
+  void close();
+  DriveStatus status() const;
+  DriveStatus describe(const volume::DriveStatus& now, DriveStatus status) const;
+
+  // Starts `begin(files)` on the strand; its result, turned by `turn`, answers the call.
+  template <class Begin, class Turn, class U>
+  Ticket call(Begin begin, Turn turn, Reply<U> reply) {
+    using T = TaskResult<std::invoke_result_t<Begin&>>;
+    const Ticket ticket = next_ticket.fetch_add(1, std::memory_order_relaxed);
+    auto done = [turn = std::move(turn), reply = std::move(reply)](T result) mutable {
+      if (!result) return reply(std::unexpected(result.error().number));
+      if constexpr (std::is_void_v<U>) {
+        (void)turn;
+        reply({});
+      } else {
+        reply(turn(std::move(*result)));
+      }
+    };
+    if (core->on_strand()) {
+      if (closing) {
+        done(volume::fs_fail(EINTR));
+        return 0;
+      }
+      return calls.begin<T>(ticket, begin(), std::move(done), volume::fs_fail(EINTR)) ? 0 : ticket;
+    }
+    world.executor.post([this, ticket, begin = std::move(begin), done = std::move(done)]() mutable {
+      if (closing) return done(volume::fs_fail(EINTR));
+      calls.begin<T>(ticket, begin(), std::move(done), volume::fs_fail(EINTR));
+    });
+    return ticket;
+  }
+
+  std::unique_ptr<client::Core> core;
+  DriveOptions options;
+  env::World world;
+  std::string folder;  // of the journal
+  client::OpenVolume* volume_ = nullptr;
+  std::unique_ptr<volume::Drive> drive;
+  volume::FileSystem* files = nullptr;
+  client::Calls calls;
+  std::vector<std::unique_ptr<os::Readable>> watches;
+  std::atomic<Ticket> next_ticket = 1;
+  std::atomic<bool> closing = false;
+  std::unique_ptr<env::TaskGroup> background;
+
+ private:
+  template <class>
+  struct ResultOf;
+  template <class T>
+  struct ResultOf<env::Task<T>> {
+    using type = T;
+  };
+  template <class T>
+  using TaskResult = typename ResultOf<T>::type;
+
+  void set_space();
+  env::Task<void> keep_space();
+};
+
+}  // namespace cairn
