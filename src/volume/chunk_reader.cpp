@@ -53,38 +53,32 @@ env::Task<Result<std::vector<ReadRun>>> ChunkReader::plan(std::shared_ptr<ItemRe
   co_return runs;
 }
 
-Result<std::vector<FileReader::Piece>> ChunkReader::open(const ReadRun& run, ByteView sealed) const {
-  std::vector<FileReader::Piece> pieces;
-  pieces.reserve(run.extents.size());
-  Buffer plain;
-  const Extent* opened = nullptr;
+Result<std::vector<ChunkReader::Opened>> ChunkReader::open(const ReadRun& run, ByteView sealed) const {
+  std::vector<Opened> chunks;
+  chunks.reserve(run.extents.size());
   for (const Extent& extent : run.extents) {
-    if (opened == nullptr || opened->chunk != extent.chunk || opened->pack_offset != extent.pack_offset) {
-      const uint32_t at = extent.pack_offset - run.offset;
-      if (at > sealed.size() || sealed.size() - at < extent.sealed_length) return fail(Code::corrupt, "short read");
-      const ByteView chunk = sealed.subspan(at, extent.sealed_length);
-      const auto length = content::sealed_plain_length(chunk);
-      if (!length) return fail(length.error());
-      plain = Buffer(*length);
-      CAIRN_TRY(
-          content::open_chunk_into(keys_, extent.chunk, content::ChunkType::data, chunk, plain.span(), hashed_ids_));
-      opened = &extent;
-    }
-    if (uint64_t{extent.chunk_offset} + extent.length > plain.size())
-      return fail(Code::corrupt, "extent beyond its chunk");
-    pieces.push_back({extent.offset, plain.slice(extent.chunk_offset, extent.length)});
+    if (!chunks.empty() && chunks.back().chunk == extent.chunk) continue;
+    const uint32_t at = extent.pack_offset - run.offset;
+    if (at > sealed.size() || sealed.size() - at < extent.sealed_length) return fail(Code::corrupt, "short read");
+    const ByteView chunk = sealed.subspan(at, extent.sealed_length);
+    const auto length = content::sealed_plain_length(chunk);
+    if (!length) return fail(length.error());
+    Buffer plain(*length);
+    CAIRN_TRY(
+        content::open_chunk_into(keys_, extent.chunk, content::ChunkType::data, chunk, plain.span(), hashed_ids_));
+    chunks.push_back({extent.chunk, std::move(plain)});
   }
-  return pieces;
+  return chunks;
 }
 
-env::Task<Result<std::vector<FileReader::Piece>>> ChunkReader::read(ReadRun run) {
+env::Task<Result<std::vector<ChunkReader::Opened>>> ChunkReader::read_chunks(ReadRun run) {
   ++requests_;
   // Opened on the workers; nearly always the bytes are right at once.
   auto sealed =
       co_await packs_.read(run.pack, run.offset, run.length, [](ByteView) { return true; }, pool::Purpose::data);
   if (!sealed) co_return fail(std::move(sealed.error()));
-  auto pieces = co_await world_.workers.run([&] { return open(run, sealed->view()); });
-  if (pieces) co_return pieces;
+  auto chunks = co_await world_.workers.run([&] { return open(run, sealed->view()); });
+  if (chunks) co_return chunks;
   world_.log.warning("chunks_did_not_open", "pack={} offset={} length={}", run.pack.id.short_hex(), run.offset,
                      run.length);
   ++requests_;
@@ -92,7 +86,23 @@ env::Task<Result<std::vector<FileReader::Piece>>> ChunkReader::read(ReadRun run)
       run.pack, run.offset, run.length, [&](ByteView bytes) { return open(run, bytes).has_value(); },
       pool::Purpose::data);
   if (!again) co_return fail(std::move(again.error()));
-  pieces = co_await world_.workers.run([&] { return open(run, again->view()); });
+  chunks = co_await world_.workers.run([&] { return open(run, again->view()); });
+  co_return chunks;
+}
+
+env::Task<Result<std::vector<FileReader::Piece>>> ChunkReader::read(ReadRun run) {
+  const std::vector<Extent> extents = run.extents;
+  auto chunks = co_await read_chunks(std::move(run));
+  if (!chunks) co_return fail(std::move(chunks.error()));
+  std::vector<FileReader::Piece> pieces;
+  pieces.reserve(extents.size());
+  auto chunk = chunks->begin();
+  for (const Extent& extent : extents) {
+    if (extent.chunk != chunk->chunk) ++chunk;
+    if (uint64_t{extent.chunk_offset} + extent.length > chunk->plain.size())
+      co_return fail(Code::corrupt, "extent beyond its chunk");
+    pieces.push_back({extent.offset, chunk->plain.slice(extent.chunk_offset, extent.length)});
+  }
   co_return pieces;
 }
 

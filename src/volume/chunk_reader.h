@@ -26,14 +26,21 @@ class ChunkReader {
   // Cuts extents, in the order of the file, into runs of at most kReadRun. Pack records come from `items`.
   // Code::damaged when a pack record is missing.
   env::Task<Result<std::vector<ReadRun>>> plan(std::shared_ptr<ItemReader> items, std::vector<Extent> extents);
-  // The pieces of a run, in order. Bytes of a holder that are not what was sealed are asked for again elsewhere.
+  // The chunks of a run as a whole, in order; one that has several of the run's extents comes once. Bytes of a holder
+  // that are not what was sealed are asked for again elsewhere.
+  struct Opened {
+    ChunkId chunk;
+    Buffer plain;
+  };
+  env::Task<Result<std::vector<Opened>>> read_chunks(ReadRun run);
+  // The pieces of a run, in order.
   env::Task<Result<std::vector<FileReader::Piece>>> read(ReadRun run);
 
   uint64_t requests() const { return requests_; }
 
  private:
   env::Task<Result<pool::PackRef>> find_pack(std::shared_ptr<ItemReader> items, PackId id);
-  Result<std::vector<FileReader::Piece>> open(const ReadRun& run, ByteView sealed) const;
+  Result<std::vector<Opened>> open(const ReadRun& run, ByteView sealed) const;
 
   env::World world_;
   PackIo& packs_;
