@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "volume/item_edits.h"
 #include "volume/pack_ref.h"
 #include "volume/transaction_impl.h"
 #include "volume/volume.h"
@@ -93,27 +94,16 @@ void TransactionImpl::apply(Work& work) {
 
 env::Task<Result<Inode*>> TransactionImpl::use(Work& work, InodeId id) {
   if (const auto known = work.inodes.find(id); known != work.inodes.end()) co_return &known->second;
-  auto value = co_await items_->get(inode_key(id));
-  if (!value) co_return fail(std::move(value.error()));
-  if (!*value && id != kRootInode) co_return fail(Code::not_found, "no such inode");
-  auto inode = *value ? decode_inode(**value) : Result<Inode>(empty_root());
+  auto inode = co_await load_inode(items_, id);
   if (!inode) co_return fail(std::move(inode.error()));
-  co_return &work.inodes.emplace(id, std::move(*inode)).first->second;
+  if (!*inode) co_return fail(Code::not_found, "no such inode");
+  co_return &work.inodes.emplace(id, std::move(**inode)).first->second;
 }
 
 env::Task<Result<Inode*>> TransactionImpl::use_directory(Work& work, InodeId id) {
   auto inode = co_await use(work, id);
   if (inode && !(*inode)->is_directory()) co_return fail(Code::bad_input, "not a directory");
   co_return inode;
-}
-
-env::Task<Result<std::optional<DirectoryEntry>>> TransactionImpl::find_entry(InodeId parent, std::string name) {
-  auto value = co_await items_->get(entry_key(parent, name));
-  if (!value) co_return fail(std::move(value.error()));
-  if (!*value) co_return std::nullopt;
-  auto entry = decode_entry(name, **value);
-  if (!entry) co_return fail(std::move(entry.error()));
-  co_return std::move(*entry);
 }
 
 Status TransactionImpl::place_extents() {

@@ -1,17 +1,11 @@
 // Transaction: attributes and bytes of files.
 
 #include "content/chunk.h"
-#include "volume/file_reader.h"
+#include "volume/item_edits.h"
 #include "volume/transaction_impl.h"
 #include "volume/volume.h"
 
 namespace cairn::volume {
-
-namespace {
-
-constexpr size_t kExtentPage = 1000;
-
-}  // namespace
 
 env::Task<Status> TransactionImpl::set_attributes(InodeId id, AttributeChange change) {
   const auto turn = co_await turn_.acquire();
@@ -95,30 +89,6 @@ env::Task<Result<Extent>> TransactionImpl::add_chunk(Buffer plain) {
   co_return extent;
 }
 
-env::Task<Status> TransactionImpl::carve(Work& work, InodeId id, uint64_t first, uint64_t last) {
-  uint64_t from = first;
-  while (from < last) {
-    auto page = co_await find_extents(items_, id, from, last, kExtentPage);
-    if (!page) co_return fail(std::move(page.error()));
-    for (const Extent& extent : *page) {
-      work.edits.insert_or_assign(extent_key(id, extent.offset), std::nullopt);
-      if (extent.offset < first) {
-        Extent left = extent;
-        clip(left, 0, first);
-        work.edits.insert_or_assign(extent_key(id, left.offset), encode_extent(left));
-      }
-      if (extent.end() > last) {
-        Extent right = extent;
-        clip(right, last, UINT64_MAX);
-        work.edits.insert_or_assign(extent_key(id, right.offset), encode_extent(right));
-      }
-    }
-    if (page->size() < kExtentPage) break;
-    from = page->back().end();
-  }
-  co_return Status{};
-}
-
 env::Task<Status> TransactionImpl::replace_content(InodeId id, uint64_t size, std::string inline_data,
                                                    std::vector<Extent> extents, std::optional<WallTime> mtime) {
   const auto turn = co_await turn_.acquire();
@@ -126,7 +96,7 @@ env::Task<Status> TransactionImpl::replace_content(InodeId id, uint64_t size, st
   auto inode = co_await use(work, id);
   if (!inode) co_return fail(std::move(inode.error()));
   if (!(*inode)->is_file()) co_return fail(Code::bad_input, "not a file");
-  CAIRN_CO_TRY(co_await carve(work, id, 0, UINT64_MAX));
+  CAIRN_CO_TRY(co_await carve_extents(items_, id, 0, UINT64_MAX, work.edits));
   for (const Extent& extent : extents)
     work.edits.insert_or_assign(extent_key(id, extent.offset), encode_extent(extent));
   work.bytes += static_cast<int64_t>(size) - static_cast<int64_t>((*inode)->size);
@@ -186,7 +156,7 @@ env::Task<Status> TransactionImpl::write(InodeId id, uint64_t offset, Buffer byt
       overlay_.set(inode_key(id), encode_inode(about));
       work.edits.clear();
     }
-    CAIRN_CO_TRY(co_await carve(work, id, offset, end));
+    CAIRN_CO_TRY(co_await carve_extents(items_, id, offset, end, work.edits));
     CAIRN_CO_TRY(co_await write_extents(work, id, offset, std::move(bytes)));
   }
   work.bytes += static_cast<int64_t>(size - about.size);
@@ -207,7 +177,7 @@ env::Task<Status> TransactionImpl::truncate(InodeId id, uint64_t size) {
   if (!about.is_file()) co_return fail(Code::bad_input, "not a file");
   if (size < about.size) {
     if (about.inline_data.size() > size) about.inline_data.resize(size);
-    CAIRN_CO_TRY(co_await carve(work, id, size, UINT64_MAX));
+    CAIRN_CO_TRY(co_await carve_extents(items_, id, size, UINT64_MAX, work.edits));
   }
   work.bytes += static_cast<int64_t>(size) - static_cast<int64_t>(about.size);
   about.size = size;

@@ -99,15 +99,10 @@ class TransactionImpl final : public Transaction {
   // The inode in `work`, loaded when it is not there. Valid as long as `work`.
   env::Task<Result<Inode*>> use(Work& work, InodeId id);
   env::Task<Result<Inode*>> use_directory(Work& work, InodeId id);
-  env::Task<Result<std::optional<DirectoryEntry>>> find_entry(InodeId parent, std::string name);
   env::Task<Result<InodeId>> create(InodeId parent, std::string name, Inode inode);
   // Takes one name from an inode that is no directory, and all of it with its last name.
   env::Task<Status> drop_name(Work& work, InodeId id);
   env::Task<Status> erase_inode(Work& work, InodeId id);
-  env::Task<Result<bool>> is_empty_directory(InodeId id);
-  env::Task<Result<bool>> is_below(InodeId directory, InodeId above);
-  // Takes first <= byte < last out of a file's extents.
-  env::Task<Status> carve(Work& work, InodeId id, uint64_t first, uint64_t last);
   env::Task<Status> write_extents(Work& work, InodeId id, uint64_t offset, Buffer bytes);
   // Puts the places of chunks whose packs are at quorum into the extents.
   Status place_extents();

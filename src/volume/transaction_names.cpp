@@ -1,5 +1,6 @@
 // Transaction: operations on names.
 
+#include "volume/item_edits.h"
 #include "volume/transaction_impl.h"
 #include "volume/volume.h"
 
@@ -43,7 +44,7 @@ env::Task<Result<InodeId>> TransactionImpl::create(InodeId parent, std::string n
   Work work = begin_work();
   auto directory = co_await use_directory(work, parent);
   if (!directory) co_return fail(std::move(directory.error()));
-  auto there = co_await find_entry(parent, name);
+  auto there = co_await load_entry(items_, parent, name);
   if (!there) co_return fail(std::move(there.error()));
   if (*there) co_return fail(Code::exists, name);
   const InodeId id = host_.numbers().next();
@@ -98,7 +99,7 @@ env::Task<Result<InodeId>> TransactionImpl::make_directories(std::string path, N
     begin = end + 1;
     if (part.empty() || part == ".") continue;
     CAIRN_CO_TRY(check_name(part));
-    auto entry = co_await find_entry(at, part);
+    auto entry = co_await load_entry(items_, at, part);
     if (!entry) co_return fail(std::move(entry.error()));
     if (!*entry) {
       auto made = co_await make_directory(at, part, about);
@@ -122,7 +123,7 @@ env::Task<Status> TransactionImpl::link(InodeId id, InodeId parent, std::string 
   auto inode = co_await use(work, id);
   if (!inode) co_return fail(std::move(inode.error()));
   if ((*inode)->is_directory()) co_return fail(Code::bad_input, "a directory has one name");
-  auto there = co_await find_entry(parent, name);
+  auto there = co_await load_entry(items_, parent, name);
   if (!there) co_return fail(std::move(there.error()));
   if (*there) co_return fail(Code::exists, name);
   ++(*inode)->links;
@@ -134,14 +135,9 @@ env::Task<Status> TransactionImpl::link(InodeId id, InodeId parent, std::string 
 }
 
 env::Task<Status> TransactionImpl::erase_inode(Work& work, InodeId id) {
-  KeyRange range = range_of(id);
-  for (;;) {
-    auto page = co_await items_->scan(range.first, range.last, kPage);
-    if (!page) co_return fail(std::move(page.error()));
-    for (const Item& item : *page) work.edits.insert_or_assign(item.key, std::nullopt);
-    if (page->size() < kPage) break;
-    range.first = page->back().key + '\0';
-  }
+  auto items = co_await load_items(items_, id);
+  if (!items) co_return fail(std::move(items.error()));
+  for (const auto& [key, value] : *items) work.edits.insert_or_assign(key, std::nullopt);
   work.edits.insert_or_assign(inode_key(id), std::nullopt);
   work.inodes.erase(id);
   co_return Status{};
@@ -161,32 +157,12 @@ env::Task<Status> TransactionImpl::drop_name(Work& work, InodeId id) {
   co_return status;
 }
 
-env::Task<Result<bool>> TransactionImpl::is_empty_directory(InodeId id) {
-  const KeyRange range = range_of(id, ItemKind::entry);
-  auto first = co_await items_->scan(range.first, range.last, 1);
-  if (!first) co_return fail(std::move(first.error()));
-  co_return first->empty();
-}
-
-env::Task<Result<bool>> TransactionImpl::is_below(InodeId directory, InodeId above) {
-  Work work = begin_work();
-  InodeId at = directory;
-  for (size_t depth = 0; depth < kMaxPathDepth; ++depth) {
-    if (at == above) co_return true;
-    if (at == kRootInode) co_return false;
-    auto inode = co_await use(work, at);
-    if (!inode) co_return fail(std::move(inode.error()));
-    at = (*inode)->parent;
-  }
-  co_return fail(Code::too_large, "directories too deep");
-}
-
 env::Task<Status> TransactionImpl::unlink(InodeId parent, std::string name) {
   const auto turn = co_await turn_.acquire();
   Work work = begin_work();
   auto directory = co_await use_directory(work, parent);
   if (!directory) co_return fail(std::move(directory.error()));
-  auto entry = co_await find_entry(parent, name);
+  auto entry = co_await load_entry(items_, parent, name);
   if (!entry) co_return fail(std::move(entry.error()));
   if (!*entry) co_return fail(Code::not_found, name);
   if ((*entry)->type == FileType::directory) co_return fail(Code::bad_input, name + ": is a directory");
@@ -202,11 +178,11 @@ env::Task<Status> TransactionImpl::remove_directory(InodeId parent, std::string 
   Work work = begin_work();
   auto directory = co_await use_directory(work, parent);
   if (!directory) co_return fail(std::move(directory.error()));
-  auto entry = co_await find_entry(parent, name);
+  auto entry = co_await load_entry(items_, parent, name);
   if (!entry) co_return fail(std::move(entry.error()));
   if (!*entry) co_return fail(Code::not_found, name);
   if ((*entry)->type != FileType::directory) co_return fail(Code::bad_input, name + ": not a directory");
-  auto empty = co_await is_empty_directory((*entry)->inode);
+  auto empty = co_await is_empty_directory(items_, (*entry)->inode);
   if (!empty) co_return fail(std::move(empty.error()));
   if (!*empty) co_return fail(Code::exists, name + ": directory is not empty");
   CAIRN_CO_TRY(co_await erase_inode(work, (*entry)->inode));
@@ -222,7 +198,7 @@ env::Task<Status> TransactionImpl::remove_tree(InodeId parent, std::string name)
   Work work = begin_work();
   auto directory = co_await use_directory(work, parent);
   if (!directory) co_return fail(std::move(directory.error()));
-  auto entry = co_await find_entry(parent, name);
+  auto entry = co_await load_entry(items_, parent, name);
   if (!entry) co_return fail(std::move(entry.error()));
   if (!*entry) co_return fail(Code::not_found, name);
   if ((*entry)->type != FileType::directory) {
@@ -267,10 +243,10 @@ env::Task<Status> TransactionImpl::rename(InodeId from_parent, std::string from,
   if (!source_directory) co_return fail(std::move(source_directory.error()));
   auto target_directory = co_await use_directory(work, to_parent);
   if (!target_directory) co_return fail(std::move(target_directory.error()));
-  auto source = co_await find_entry(from_parent, from);
+  auto source = co_await load_entry(items_, from_parent, from);
   if (!source) co_return fail(std::move(source.error()));
   if (!*source) co_return fail(Code::not_found, from);
-  auto target = co_await find_entry(to_parent, to);
+  auto target = co_await load_entry(items_, to_parent, to);
   if (!target) co_return fail(std::move(target.error()));
   if (mode == RenameMode::exchange && !*target) co_return fail(Code::not_found, to);
   if (mode == RenameMode::no_replace && *target) co_return fail(Code::exists, to);
@@ -279,12 +255,12 @@ env::Task<Status> TransactionImpl::rename(InodeId from_parent, std::string from,
   const bool source_is_directory = (*source)->type == FileType::directory;
   const bool target_is_directory = *target && (*target)->type == FileType::directory;
   if (source_is_directory) {
-    auto below = co_await is_below(to_parent, (*source)->inode);
+    auto below = co_await is_below(items_, to_parent, (*source)->inode);
     if (!below) co_return fail(std::move(below.error()));
     if (*below) co_return fail(Code::bad_input, from + ": into itself");
   }
   if (mode == RenameMode::exchange && target_is_directory) {
-    auto below = co_await is_below(from_parent, (*target)->inode);
+    auto below = co_await is_below(items_, from_parent, (*target)->inode);
     if (!below) co_return fail(std::move(below.error()));
     if (*below) co_return fail(Code::bad_input, to + ": into itself");
   }
@@ -292,7 +268,7 @@ env::Task<Status> TransactionImpl::rename(InodeId from_parent, std::string from,
     if (source_is_directory && !target_is_directory) co_return fail(Code::bad_input, to + ": not a directory");
     if (!source_is_directory && target_is_directory) co_return fail(Code::bad_input, to + ": is a directory");
     if (target_is_directory) {
-      auto empty = co_await is_empty_directory((*target)->inode);
+      auto empty = co_await is_empty_directory(items_, (*target)->inode);
       if (!empty) co_return fail(std::move(empty.error()));
       if (!*empty) co_return fail(Code::exists, to + ": directory is not empty");
       CAIRN_CO_TRY(co_await erase_inode(work, (*target)->inode));
