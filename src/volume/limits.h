@@ -29,6 +29,9 @@ inline constexpr size_t kMaxTargetSize = 4095;            // of a symbolic link,
 inline constexpr size_t kMaxSnapshotDetails = 64 * kKiB;  // in the tree
 inline constexpr size_t kMaxPathDepth = 4096;             // directories above one another
 
+// Names of one file: what programs that keep the count in a signed int can show.
+inline constexpr uint32_t kMaxLinks = 0x7fffffff;
+
 // Neighbouring chunks of a lane are read with one request up to here: large enough for TLS, small enough to spread.
 inline constexpr uint32_t kReadRun = 1 * kMiB;
 // Runs that a FileReader keeps under way: hides a round trip of 40 ms at 100 MB/s with 4 MiB.
@@ -45,6 +48,18 @@ inline constexpr size_t kMostFillers = 2;
 inline constexpr uint64_t kPackMemory = 104 * kMiB;
 // A transaction asks to be committed when its edits take this much memory.
 inline constexpr size_t kTransactionBytes = 32 * kMiB;
+// A drive's reader that goes on where the last read ended: what is asked for ahead of it, from the first step to the
+// last: at 40 ms a round trip 16 MiB keep 400 MB/s busy, and a short file is not read for nothing.
+inline constexpr uint64_t kFirstWindow = 512 * kKiB;
+inline constexpr uint64_t kLastWindow = 16 * kMiB;
+// Reads of one reader come out of order by so much (the kernel sends several at once).
+inline constexpr uint64_t kReadDisorder = 2 * kMiB;
+// Files whose content's version a drive remembers after their last close, so that the kernel may keep their pages.
+inline constexpr size_t kSeenFiles = 64 * 1024;
+// A copy inside a drive goes on by steps of so much: 2,000 extents a step.
+inline constexpr uint64_t kCopyStep = 256 * kMiB;
+// relatime: an access time older than this is renewed, as Linux does.
+inline constexpr WallTime kAccessTimeAge = 24LL * 3600 * 1'000'000'000;
 // Tries of one commit against other writers.
 inline constexpr int kCommitTries = 64;
 

@@ -4,7 +4,14 @@
 // The numbers of inodes are those of the tree; the root is 1. Who may do what is checked by the caller (the kernel,
 // with default_permissions); what POSIX says about set-id bits, link counts, times, sticky renames' errors and so on is
 // done here. Every task is on the strand and may be destroyed at any time: an operation happens as a whole or not at
-// all. Operations that change names take turns; operations on one file's bytes take turns. Errors are POSIX numbers.
+// all. Operations that change names take turns; operations on one file's bytes take turns. Errors are POSIX numbers;
+// ESTALE: an inode that is not there any more (the kernel then looks its name up anew).
+//
+// Inodes are given as stat() shows them: a directory's links are 2 and the number of its subdirectories, 0 when it was
+// removed while it is open.
+//
+// A staged extent never crosses a multiple of kExtentSize (128 KiB) of its file, so that each becomes one placed extent
+// under the same key: edits that were made upon staged extents stay right when these are committed.
 
 #include <deque>
 #include <map>
