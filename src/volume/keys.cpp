@@ -56,6 +56,9 @@ std::string chunk_key(const ChunkId& chunk) {
 std::string snapshot_key(std::string_view name) {
   return key_with('S', name);
 }
+std::string journal_key(ByteView journal_id) {
+  return key_with('J', as_text(journal_id));
+}
 
 KeyRange range_of(InodeId inode, ItemKind kind) {
   std::string last = key_of(inode, kind);

@@ -6,6 +6,7 @@
 //   'F' inode be64 0x02 name              entry of a directory (wire.DirectoryEntry)
 //   'F' inode be64 0x03 name              extended attribute (raw value)
 //   'F' inode be64 0x04 offset be64       extent of a file (wire.Extent)
+//   'J' journal ID (16)                   how far a drive's journal is in this tree (volume/drive/JOURNAL.md)
 //   'P' pack ID                           what is needed to read a pack (wire.PackRef)
 //   'S' name                              snapshot (wire.Snapshot)
 //
@@ -28,6 +29,7 @@ std::string extent_key(InodeId inode, uint64_t offset);
 std::string pack_key(const PackId& pack);
 std::string chunk_key(const ChunkId& chunk);
 std::string snapshot_key(std::string_view name);
+std::string journal_key(ByteView journal_id);
 
 // All keys of one kind of an inode, all of an inode, all snapshots, all packs: first <= key < last.
 struct KeyRange {

@@ -5,6 +5,7 @@
 #include "volume/data_writer.h"
 #include "volume/head.h"
 #include "volume/keys.h"
+#include "volume/merge.h"
 #include "volume/overlay.h"
 #include "volume/transaction.h"
 
@@ -21,6 +22,10 @@ struct Committed {
   HeadPtr head;  // has the edits
   CommitOutcome outcome;
 };
+
+// Called with the new head before it is swapped in (its state has sequence and content): what is kept here of it
+// survives whatever becomes of the swap. An error ends the commit.
+using BeforeSwap = std::function<env::Task<Status>(HeadPtr next)>;
 
 // What a transaction needs of its volume, which outlives it.
 class TransactionHost {
@@ -39,7 +44,21 @@ class TransactionHost {
   virtual std::shared_ptr<ItemReader> items(const HeadPtr& base) {
     return std::make_shared<TreeItems>(tree(), base->root);
   }
+  // Merges and tries again until it is in.
   virtual env::Task<Result<Committed>> commit(CommitRequest request) = 0;
+
+};
+
+// What a drive needs beside it: it merges on its own.
+class VolumeHost : public TransactionHost {
+ public:
+  // Reads the register.
+  virtual env::Task<Result<HeadPtr>> latest() = 0;
+  // One try. Code::conflict when `request.base` is not the head any more; Code::unknown_outcome is left for the caller
+  // to find out. The head that comes back has the edits and nothing else that the base has not.
+  virtual env::Task<Result<HeadPtr>> commit_upon(CommitRequest request, BeforeSwap before) = 0;
+  // Edits upon `base` as edits upon `theirs`.
+  virtual env::Task<Result<MergeResult>> merge_upon(HeadPtr base, HeadPtr theirs, const EditMap* ours) = 0;
 };
 
 class TransactionImpl final : public Transaction {

@@ -39,7 +39,13 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   env::Task<Status> start() {
     CAIRN_CO_TRY(co_await mark_.load());
     auto status = co_await refresh();
-    co_return status;
+    if (status || !options_.last_head || !is_away(status.error().code)) co_return status;
+    auto head = open_head(*options_.last_head, keys_);
+    if (!head) co_return fail(std::move(head.error()), "the head that was kept here");
+    world_.log.warning("opened_from_last_head", "sequence={} error={}", options_.last_head->sequence,
+                       to_string(status.error()));
+    head_ = std::move(*head);
+    co_return Status{};
   }
 
   env::Task<Status> refresh() override {
@@ -145,8 +151,26 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   HeadPtr current() const override { return head_; }
   env::Task<Result<Committed>> commit(CommitRequest request) override;
   env::Task<Status> commit_items(EditMap edits, std::vector<pool::PackRef> packs) override;
+  env::Task<Result<HeadPtr>> latest() override {
+    CAIRN_CO_TRY(co_await refresh());
+    co_return head_;
+  }
+  env::Task<Result<HeadPtr>> commit_upon(CommitRequest request, BeforeSwap before) override;
+  env::Task<Result<MergeResult>> merge_upon(HeadPtr base, HeadPtr theirs, const EditMap* ours) override {
+    ++merges_;
+    return merge_edits(cache_, tree_, numbers_,
+                       {.base = base->root,
+                        .theirs = theirs->root,
+                        .ours = ours,
+                        .suffix = conflict_suffix(*theirs),
+                        .now = world_.clock.wall_now()});
+  }
+  VolumeHost& host() override { return *this; }
 
  private:
+  static bool is_away(Code code) {
+    return code == Code::too_few_peers || code == Code::unreachable || code == Code::timeout || code == Code::closed;
+  }
   View view_of(Root root) const {
     return View(std::make_shared<TreeItems>(const_cast<Tree&>(tree_), std::move(root)), chunks_);
   }
@@ -167,6 +191,9 @@ class VolumeImpl final : public Volume, public SnapshotHost {
     if (!marked) world_.log.warning("high_water_mark_not_written", "error={}", to_string(marked.error()));
     co_return Status{};
   }
+  // The tree of head_ with the edits, and the swap to it. Errors of the swap as the register gave them.
+  env::Task<Result<RegisterState>> swap(const EditMap& edits, const std::vector<pool::PackRef>& packs, int64_t files,
+                                        int64_t bytes, BeforeSwap before);
   // One try of a commit upon head_: true when it is chosen, false when somebody else was first.
   env::Task<Result<bool>> try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs, int64_t files,
                                      int64_t bytes);
@@ -178,7 +205,7 @@ class VolumeImpl final : public Volume, public SnapshotHost {
     if (!*value) co_return fail(Code::not_found, "snapshot " + name);
     co_return decode_snapshot(**value);
   }
-  std::string conflict_suffix() const;
+  std::string conflict_suffix(const Head& theirs) const;
 
   env::World world_;
   PackIo& packs_;
@@ -199,20 +226,20 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   uint64_t packs_written_ = 0, commits_ = 0, merges_ = 0;
 };
 
-std::string VolumeImpl::conflict_suffix() const {
-  const NodeId& writer = head_->state.writer;
+std::string VolumeImpl::conflict_suffix(const Head& theirs) const {
+  const NodeId& writer = theirs.state.writer;
   std::string node = options_.name_of_node ? options_.name_of_node(writer) : writer.short_hex();
   for (char& c : node) {
     if (c == '/' || c == '\0') c = '_';
   }
-  std::string date = format_time(head_->state.written);  // 2026-11-23T09:15:00Z
+  std::string date = format_time(theirs.state.written);  // 2026-11-23T09:15:00Z
   date = date.substr(0, 19);
   for (char& c : date) c = c == 'T' ? ' ' : c == ':' ? '-' : c;
   return " (conflict from " + node.substr(0, 64) + " " + date + ")";
 }
 
-env::Task<Result<bool>> VolumeImpl::try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs,
-                                               int64_t files, int64_t bytes) {
+env::Task<Result<RegisterState>> VolumeImpl::swap(const EditMap& edits, const std::vector<pool::PackRef>& packs,
+                                                  int64_t files, int64_t bytes, BeforeSwap before_swap) {
   const HeadPtr before = head_;
   std::vector<Edit> list;
   list.reserve(edits.size() + packs.size() + before->tree_packs.size());
@@ -246,8 +273,20 @@ env::Task<Result<bool>> VolumeImpl::try_commit(const EditMap& edits, const std::
   };
   next.files = add(before->files, files);
   next.bytes = add(before->bytes, bytes);
-  const uint64_t sequence = before->state.sequence + 1;
-  auto written = co_await register_.write(before->state, seal_head(next, keys_, world_.random));
+  Bytes content = seal_head(next, keys_, world_.random);
+  if (before_swap) {
+    next.state.sequence = before->state.sequence + 1;
+    next.state.content = content;
+    CAIRN_CO_TRY(co_await before_swap(std::make_shared<Head>(std::move(next))));
+  }
+  auto written = co_await register_.write(before->state, std::move(content));
+  co_return written;
+}
+
+env::Task<Result<bool>> VolumeImpl::try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs,
+                                               int64_t files, int64_t bytes) {
+  const uint64_t sequence = head_->state.sequence + 1;
+  auto written = co_await swap(edits, packs, files, bytes, {});
   if (written) {
     CAIRN_CO_TRY(co_await adopt(std::move(*written)));
     co_return true;
@@ -281,6 +320,21 @@ env::Task<Result<bool>> VolumeImpl::read_back(uint64_t sequence, Error why) {
   co_return fail(Code::unknown_outcome, "the commit may be in the pool or not: " + why.context);
 }
 
+env::Task<Result<HeadPtr>> VolumeImpl::commit_upon(CommitRequest request, BeforeSwap before) {
+  const auto turn = co_await turn_.acquire();
+  const RegisterState& base = request.base->state;
+  if (base.sequence != head_->state.sequence || base.hash != head_->state.hash) co_return fail(Code::conflict);
+  packs_written_ += request.packs.size();
+  auto written = co_await swap(*request.edits, request.packs, request.files, request.bytes, std::move(before));
+  if (!written) {
+    if (written.error().code == Code::conflict) CAIRN_CO_TRY(co_await read_head());
+    co_return fail(std::move(written.error()));
+  }
+  CAIRN_CO_TRY(co_await adopt(std::move(*written)));
+  ++commits_;
+  co_return head_;
+}
+
 env::Task<Result<Committed>> VolumeImpl::commit(CommitRequest request) {
   const auto turn = co_await turn_.acquire();
   Committed done;
@@ -305,13 +359,7 @@ env::Task<Result<Committed>> VolumeImpl::commit(CommitRequest request) {
     }
     MergeResult merged;
     if (moved) {
-      ++merges_;
-      auto result = co_await merge_edits(cache_, tree_, numbers_,
-                                         {.base = request.base->root,
-                                          .theirs = head_->root,
-                                          .ours = request.edits,
-                                          .suffix = conflict_suffix(),
-                                          .now = world_.clock.wall_now()});
+      auto result = co_await merge_upon(request.base, head_, request.edits);
       if (!result) co_return fail(std::move(result.error()));
       merged = std::move(*result);
     }

@@ -27,6 +27,8 @@ struct VolumeOptions {
   size_t node_cache_bytes = 32 * kMiB;
   // File with the highest head seen here, made when it is not there; empty: no such check.
   std::string high_water_path;
+  // The last head that is known here: taken when the keepers cannot be reached, so that a volume opens offline.
+  std::optional<RegisterState> last_head;
   // A node's name for people, for conflict names; else the first digits of its ID.
   std::function<std::string(const NodeId&)> name_of_node;
 };
@@ -63,6 +65,7 @@ struct VolumeCounters {
 };
 
 class SnapshotWriter;
+class VolumeHost;
 
 class Volume {
  public:
@@ -102,6 +105,8 @@ class Volume {
   virtual env::Task<Result<std::vector<pool::PackRef>>> packs_in_use() = 0;
 
   virtual VolumeCounters counters() const = 0;
+  // For a drive upon this volume.
+  virtual VolumeHost& host() = 0;
 };
 
 }  // namespace cairn::volume

@@ -30,6 +30,7 @@ class MemoryPackIo final : public volume::PackIo {
   content::PackGeometry geometry_now() const override { return {.k = k, .m = m, .shard_length = 0}; }
   env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override {
     co_await wait();
+    if (away) co_return fail(Code::too_few_peers, "the pool is away");
     if (failing_writes > 0) {
       --failing_writes;
       co_return fail(Code::too_few_peers, "made to fail");
@@ -47,6 +48,7 @@ class MemoryPackIo final : public volume::PackIo {
   env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
                                  pool::Purpose) override {
     co_await wait();
+    if (away) co_return fail(Code::too_few_peers, "the pool is away");
     ++pool_.reads;
     pool_.read_bytes += length;
     const auto found = pool_.packs.find(pack.id);
@@ -66,6 +68,7 @@ class MemoryPackIo final : public volume::PackIo {
 
   uint32_t k = 2, m = 1;
   int failing_writes = 0, rotten_reads = 0;
+  bool away = false;
   Duration delay = std::chrono::milliseconds(5);
 
  private:
@@ -85,6 +88,7 @@ class MemoryHead final : public volume::HeadRegister {
 
   env::Task<Result<volume::RegisterState>> read() override {
     co_await env::sleep_for(world_.clock, std::chrono::milliseconds(1));
+    if (away) co_return fail(Code::too_few_peers, "the keepers are away");
     if (failing_reads > 0) {
       --failing_reads;
       co_return fail(Code::too_few_peers, "made to fail");
@@ -94,6 +98,7 @@ class MemoryHead final : public volume::HeadRegister {
   }
   env::Task<Result<volume::RegisterState>> write(volume::RegisterState expected, Bytes content) override {
     co_await env::sleep_for(world_.clock, std::chrono::milliseconds(1));
+    if (away) co_return fail(Code::too_few_peers, "the keepers are away");
     volume::RegisterState next = pool_.head;
     next.recent.push_back(next.hash);
     next.sequence = expected.sequence + 1;
@@ -116,6 +121,7 @@ class MemoryHead final : public volume::HeadRegister {
 
   std::vector<Fault> faults;  // of the next writes
   int failing_reads = 0;
+  bool away = false;
   std::optional<volume::RegisterState> older;  // what keepers that went back in time give
   std::function<void()> before_write;
 

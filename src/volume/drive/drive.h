@@ -42,7 +42,11 @@ struct DriveStatus {
 
 class Drive {
  public:
+  // Code::overloaded when another drive has the folder.
   static env::Task<Result<std::unique_ptr<Drive>>> open(env::World world, Volume& volume, DriveOptions options);
+  // The head that a drive upon `folder` last knew: VolumeOptions::last_head, so that a volume opens, and what is cached
+  // can be read and anything written, while the pool is away. Nothing for a new folder. No drive has the folder open.
+  static env::Task<Result<std::optional<RegisterState>>> last_head(env::World world, std::string folder);
   virtual ~Drive() = default;
 
   virtual FileSystem& files() = 0;

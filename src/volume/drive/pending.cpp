@@ -212,7 +212,7 @@ void Pending::rebase(HeadPtr base, EditMap edits, Figures figures) {
 }
 
 void Pending::restore(EditMap edits, Figures figures, uint64_t generation) {
-  CAIRN_ASSERT(clean());
+  CAIRN_ASSERT(active_.empty());
   for (auto& [key, value] : edits) put(active_, key, std::move(value));
   active_figures_ = figures;
   generation_ = generation;

@@ -78,9 +78,10 @@ class Pending {
   void unseal();
   // Other edits upon another base, that mean the same: after a merge. Nothing is sealed. The caller has recorded them.
   void rebase(HeadPtr base, EditMap edits, Figures figures);
-  // Edits that an earlier process left in the journal, before any other.
+  // Edits that an earlier process left in the journal, before any other; twice when some of them are to be sealed.
   void restore(EditMap edits, Figures figures, uint64_t generation);
   const EditMap& active() const { return active_.edits(); }
+  const EditMap& sealed() const { return sealed_.edits(); }
   Figures figures() const { return active_figures_; }
 
  private:
