@@ -38,6 +38,8 @@ inline constexpr uint32_t kReadRun = 1 * kMiB;
 inline constexpr size_t kReadAhead = 8;
 // Nodes that a sequential walk reads ahead: about one run.
 inline constexpr size_t kNodeReadAhead = 64;
+// Bytes of new tree nodes that go to the cache once their commit is chosen: the next one begins with them.
+inline constexpr size_t kFreshNodes = 8 * kMiB;
 // Plaintext that waits to be sealed.
 inline constexpr uint64_t kSealQueueBytes = 16 * kMiB;
 // What one sealing job takes: some 10 ms of work, and runs of a file that lie together in a lane.

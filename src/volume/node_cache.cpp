@@ -54,6 +54,11 @@ Result<NodePtr> NodeCache::open(const NodeRef& ref, ByteView sealed) const {
   return Node::parse(std::move(*plain), keys_, ref);
 }
 
+void NodeCache::add(const NodeRef& ref, Bytes plain) {
+  if (slots_.contains(ref.chunk)) return;
+  if (auto node = Node::parse(std::move(plain), keys_, ref)) insert(std::move(*node));
+}
+
 env::Task<Result<NodePtr>> NodeCache::load(NodeRef ref) {
   for (;;) {
     if (NodePtr node = find(ref.chunk)) co_return node;

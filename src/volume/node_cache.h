@@ -24,6 +24,10 @@ class NodeCache final : public NodeSource {
   env::Task<Result<NodePtr>> load(NodeRef ref) override;
   env::Task<Result<NodePtr>> load_child(NodePtr parent, size_t index, size_t last) override;
 
+  // A node that a commit has brought, and that a head names. (Not before: what a node says of places would else be of
+  // packs that no tree has.)
+  void add(const NodeRef& ref, Bytes plain);
+
   const Counters& counters() const { return counters_; }
   size_t bytes() const { return bytes_; }
 

@@ -43,6 +43,9 @@ env::Task<Result<NodeRef>> TreePacks::store(ChunkId id, Bytes plain, uint32_t le
   const content::PackBuilder::Place place = builder_->place(*ticket);
   NodeRef ref{.chunk = id, .pack = {}, .offset = place.offset, .length = place.length, .level = level};
   pack_of_.insert_or_assign(id, sent_.size());
+  fresh_bytes_ += plain.size();
+  fresh_.push_back({ref, std::move(plain)});
+  for (; fresh_bytes_ > kFreshNodes; fresh_.pop_front()) fresh_bytes_ -= fresh_.front().plain.size();
   if (builder_->size() + kMaxNodeBytes + content::kSealOverhead > capacity_) CAIRN_CO_TRY(co_await send());
   co_return ref;
 }
@@ -64,6 +67,11 @@ env::Task<Status> TreePacks::send() {
   if (!sent) co_return fail(std::move(sent.error()));
   sent_.push_back(std::move(*sent));
   co_return Status{};
+}
+
+std::deque<TreePacks::Fresh> TreePacks::take_fresh() {
+  for (Fresh& node : fresh_) node.ref = resolve(node.ref);
+  return std::exchange(fresh_, {});
 }
 
 env::Task<Status> TreePacks::finish() {

@@ -1,6 +1,7 @@
 #pragma once
 // TreePacks: the sink of new tree nodes: seals them into packs laid out contiguously and sends these.
 
+#include <deque>
 #include <unordered_map>
 
 #include "crypto/signature.h"
@@ -26,6 +27,13 @@ class TreePacks final : public NodeSink {
   uint64_t plain_bytes() const { return plain_bytes_; }
   uint64_t sealed_bytes() const { return sealed_bytes_; }
 
+  // The last nodes that were stored, at most kFreshNodes of them, in their order; after finish(), with real places.
+  struct Fresh {
+    NodeRef ref;
+    Bytes plain;
+  };
+  std::deque<Fresh> take_fresh();
+
  private:
   env::Task<Status> send();
 
@@ -41,6 +49,8 @@ class TreePacks final : public NodeSink {
   std::unordered_map<ChunkId, size_t> pack_of_;  // index into sent_; sent_.size() = the one being built
   size_t since_turn_ = 0;
   uint64_t nodes_ = 0, plain_bytes_ = 0, sealed_bytes_ = 0;
+  std::deque<Fresh> fresh_;
+  size_t fresh_bytes_ = 0;
 };
 
 }  // namespace cairn::volume

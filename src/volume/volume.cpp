@@ -280,6 +280,9 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(const EditMap& edits, const st
     CAIRN_CO_TRY(co_await before_swap(std::make_shared<Head>(std::move(next))));
   }
   auto written = co_await register_.write(before->state, std::move(content));
+  if (written) {
+    for (TreePacks::Fresh& node : sink.take_fresh()) cache_.add(node.ref, std::move(node.plain));
+  }
   co_return written;
 }
 
