@@ -6,7 +6,7 @@
 
 namespace cairn::volume {
 
-class SnapshotHost : public TransactionHost {
+class SnapshotHost : public VolumeHost {
  public:
   // Puts these items and the records of the packs into the head's tree, whatever it is by now.
   virtual env::Task<Status> commit_items(EditMap edits, std::vector<pool::PackRef> packs) = 0;
