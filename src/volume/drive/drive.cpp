@@ -168,8 +168,9 @@ env::Task<Status> DriveImpl::start() {
   pending_->restore(std::move(content.active), content.active_figures, content.next_generation);
 
   const uint64_t disk_share = options_.cache_bytes - std::min(options_.cache_bytes, staging_->disk_bytes());
-  chunks_ = make_memory_chunk_cache(world_, host_.chunks(), options_.memory_bytes);
-  chunks_->set_disk_limit(disk_share);
+  chunks_ = make_chunk_cache(
+      world_, host_.chunks(),
+      {.memory_bytes = options_.memory_bytes, .folder = options_.folder + "/cache", .disk_bytes = disk_share});
   timed_chunks_ = std::make_unique<TimedChunkCache>(world_, *chunks_, options_.timeout);
   uploader_ = std::make_unique<Uploader>(host_, *staging_, *chunks_, pending_->active());
   options_.files.read_only = options_.files.read_only || options_.read_only;
