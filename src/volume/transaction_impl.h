@@ -46,7 +46,6 @@ class TransactionHost {
   }
   // Merges and tries again until it is in.
   virtual env::Task<Result<Committed>> commit(CommitRequest request) = 0;
-
 };
 
 // What a drive needs beside it: it merges on its own.

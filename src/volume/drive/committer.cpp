@@ -19,8 +19,8 @@ std::string generation_value(uint64_t generation) {
 
 }  // namespace
 
-Committer::Committer(VolumeHost& host, Pending& pending, Journal& journal, SegmentStaging& staging,
-                     Uploader& uploader, FileHooks files, CommitterOptions options)
+Committer::Committer(VolumeHost& host, Pending& pending, Journal& journal, SegmentStaging& staging, Uploader& uploader,
+                     FileHooks files, CommitterOptions options)
     : host_(host),
       world_(host.world()),
       pending_(pending),
