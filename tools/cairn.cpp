@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   std::string home;
   std::vector<Declared> declared;
   std::map<std::string, CLI::App*> groups;  // "store" of "store add"
-  for (auto commands : {pool_commands(), volume_commands(), file_commands(), demo_commands()}) {
+  for (auto commands : {pool_commands(), volume_commands(), file_commands(), backup_commands(), demo_commands()}) {
     for (Command& command : commands) {
       CLI::App* parent = &app;
       std::string name = command.name;

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "tools/command.h"
+#include "tools/file_text.h"
 
 namespace cairn::tools {
 
@@ -198,99 +199,51 @@ Command cat_command() {
           }};
 }
 
-const char* type_name(FileType type) {
-  switch (type) {
-    case FileType::file:
-      return "file";
-    case FileType::directory:
-      return "dir";
-    case FileType::symlink:
-      return "symlink";
-    case FileType::fifo:
-      return "fifo";
-    case FileType::socket:
-      return "socket";
-    case FileType::character_device:
-      return "chardev";
-    case FileType::block_device:
-      return "dev";
-  }
-  return "unknown";
-}
-
-std::string mode_text(const FileStatus& file) {
-  constexpr std::string_view kTypes = "-dlpscb";
-  std::string text(1, kTypes[static_cast<size_t>(file.type)]);
-  for (int shift = 6; shift >= 0; shift -= 3) {
-    const uint32_t bits = file.mode >> shift & 7;
-    text += (bits & 4) != 0 ? 'r' : '-';
-    text += (bits & 2) != 0 ? 'w' : '-';
-    text += (bits & 1) != 0 ? 'x' : '-';
-  }
-  if ((file.mode & 04000) != 0) text[3] = text[3] == 'x' ? 's' : 'S';
-  if ((file.mode & 02000) != 0) text[6] = text[6] == 'x' ? 's' : 'S';
-  if ((file.mode & 01000) != 0) text[9] = text[9] == 'x' ? 't' : 'T';
-  return text;
-}
-
-std::string base_name(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos || slash + 1 == path.size() ? path : path.substr(slash + 1);
-}
-
-// restic's field names of a node.
-Json file_json(const FileStatus& file) {
-  Json object = {{"message_type", "node"}};
-  put_path(object, "name", base_name(file.path));
-  object["type"] = type_name(file.type);
-  put_path(object, "path", file.path);
-  object["uid"] = file.uid;
-  object["gid"] = file.gid;
-  object["size"] = file.size;
-  object["mode"] = file.mode;
-  object["permissions"] = mode_text(file);
-  object["mtime"] = format_time(file.mtime);
-  object["mtime_ns"] = file.mtime;
-  object["ctime"] = format_time(file.ctime);
-  object["inode"] = file.inode;
-  object["links"] = file.links;
-  if (file.type == FileType::symlink) put_path(object, "linktarget", file.target);
-  return object;
-}
-
 Command ls_command() {
-  return {"ls", "list a folder", "cairn ls -l main:/docs", [](CLI::App& app) {
-            struct Flags {
-              std::string path;
-              bool details = false, recursive = false;
-            };
-            auto flags = std::make_shared<Flags>();
-            app.add_option("path", flags->path, "TREE:/PATH")->required();
-            app.add_flag("-l,--long", flags->details, "with mode, owner, size and time");
-            app.add_flag("-R,--recursive", flags->recursive, "with all that is below");
-            return [=](Context& context) {
-              int code = kDone;
-              Client* client = context.client(code);
-              if (client == nullptr) return code;
-              auto done = client->list(flags->path, flags->recursive, [&](const FileStatus& file) {
-                if (context.output.json) {
-                  context.output.emit(file_json(file));
-                  return std::ferror(stdout) == 0;
-                }
-                const std::string name = printable(flags->recursive ? file.path : base_name(file.path));
-                if (flags->details) {
-                  fmt::print("{} {:>3} {:>6} {:>6} {:>12} {} {}{}\n", mode_text(file), file.links, file.uid, file.gid,
-                             file.size, format_time(file.mtime), name,
-                             file.type == FileType::symlink ? " -> " + printable(file.target) : "");
-                } else {
-                  fmt::print("{}\n", name);
-                }
-                return std::ferror(stdout) == 0;  // `ls | head -1` ends us
-              });
-              if (!done) return context.output.fail(flags->path, done.error());
-              return static_cast<int>(kDone);
-            };
-          }};
+  return {
+      "ls", "list a folder, or what a snapshot has", "cairn ls -l main:/docs\n  cairn ls latest /etc",
+      [](CLI::App& app) {
+        struct Flags {
+          std::string path;
+          std::vector<std::string> folders;
+          SnapshotFilter filter;
+          bool details = false, recursive = false;
+        };
+        auto flags = std::make_shared<Flags>();
+        app.add_option("path", flags->path, "TREE:/PATH, or a snapshot: its ID's first digits, or latest")->required();
+        app.add_option("folders", flags->folders, "of the snapshot: what is in these; without any, all there is");
+        app.add_flag("-l,--long", flags->details, "with mode, owner, size and time");
+        app.add_flag("-R,--recursive", flags->recursive, "with all that is below");
+        declare_filter(app, flags->filter);
+        return [=](Context& context) {
+          int code = kDone;
+          Client* client = context.client(code);
+          if (client == nullptr) return code;
+          const bool of_snapshot = flags->path.find(":/") == std::string::npos;
+          const bool full_paths = flags->recursive || of_snapshot;
+          const auto visit = [&](const FileStatus& file) {
+            if (context.output.json) {
+              context.output.emit(file_json(file));
+            } else if (flags->details) {
+              fmt::print("{}\n", file_line(file, full_paths));
+            } else {
+              fmt::print("{}\n", printable(full_paths ? file.path : base_name(file.path)));
+            }
+            return std::ferror(stdout) == 0;  // `ls | head -1` ends us
+          };
+          const auto head = [&](const SnapshotReport& snapshot) {
+            if (!context.output.json) return;
+            Json object = {{"message_type", "snapshot"}, {"struct_type", "snapshot"}};
+            object.update(snapshot_json(snapshot));
+            context.output.emit(object);
+          };
+          auto done = of_snapshot ? Backups(*client).list(flags->path, flags->filter, flags->folders, flags->recursive,
+                                                          head, visit)
+                                  : client->list(flags->path, flags->recursive, visit);
+          if (!done) return context.output.fail(flags->path, done.error());
+          return static_cast<int>(kDone);
+        };
+      }};
 }
 
 Command stat_command() {

@@ -142,6 +142,10 @@ struct TransferReport {
   double seconds = 0;
 };
 
+namespace client {
+class Core;
+}
+
 class Client {
  public:
   // Code::not_found when the home holds no pool. Reaches for the pool in the background.
@@ -182,6 +186,9 @@ class Client {
   Status mkdir(const std::string& path, bool parents);
   Status move(const std::string& from, const std::string& to);
   Status remove(const std::string& path, bool recursive);
+
+  // For the other classes of this library.
+  client::Core& core();
 
  private:
   class Impl;

@@ -123,6 +123,7 @@ class Archiver::Impl {
       record_.summary.backup_end = world_.clock.wall_now();
     }
     result.record = record_;
+    result.tree = writer_->root();
     result.errors = errors_;
     result.resumed_files = from_partial_ ? record_.summary.files_unmodified : 0;
     co_return result;
@@ -419,7 +420,7 @@ class Archiver::Impl {
     }
     progress_.current = action.detail.entry.path;
     auto done = co_await put(action);
-    if (!done && !ends_the_work(done.error())) {
+    if (!done && !options_.errors_end && !ends_the_work(done.error())) {
       failed(action.detail.entry.path, done.error());
       done = Status{};
     }
@@ -566,6 +567,7 @@ class Archiver::Impl {
       piece = co_await ahead;
     }
     if (!piece) co_return fail(std::move(piece.error()));
+    record_.summary.total_bytes_processed += offset - entry.size;  // of a stream no size was known
     auto changed = co_await world_.workers.run([&] { return file.changed_since(entry); });
     if (!changed) co_return fail(std::move(changed.error()));
     if (*changed) note_change(entry.path);

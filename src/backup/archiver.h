@@ -32,6 +32,7 @@ struct ArchiveOptions {
   bool force = false;                // reads every file, whatever the parent says
   bool ignore_ctime = false, ignore_inode = false;
   bool dry_run = false;            // looks and compares only
+  bool errors_end = false;         // what cannot be read ends the run: for streams
   bool skip_if_unchanged = false;  // no snapshot when its tree would be the parent's
   Duration checkpoint_period = kCheckpointPeriod;
 
@@ -43,6 +44,7 @@ struct ArchiveOptions {
 
 struct ArchiveResult {
   Record record;
+  ChunkId tree;        // equal for equal trees
   bool saved = false;  // not of a dry run, nor when it was skipped as unchanged
   uint64_t errors = 0;
   uint64_t resumed_files = 0;  // that were taken from a partial snapshot

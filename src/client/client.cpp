@@ -34,6 +34,10 @@ Result<std::unique_ptr<Client>> Client::open(const ClientOptions& options) {
   return std::unique_ptr<Client>(new Client(std::move(impl)));
 }
 
+client::Core& Client::core() {
+  return *impl_->core;
+}
+
 void Client::interrupt() {
   impl_->core->interrupt();
 }

@@ -93,7 +93,7 @@ env::Task<Status> Core::settle() {
 env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create) {
   std::optional<volume::VolumeEntry> entry;
   if (create && made_at_first_use(name)) {
-    auto made = co_await account_->find_or_create(name);
+    auto made = co_await account_->find_or_create(name, name == "backups");
     if (!made) co_return fail(std::move(made.error()));
     entry = std::move(*made);
   } else {

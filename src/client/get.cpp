@@ -5,6 +5,7 @@
 #include "client/local_restore.h"
 #include "client/meter.h"
 #include "client/partial.h"
+#include "client/snapshots.h"
 #include "client/tree_path.h"
 
 namespace cairn::client {
@@ -315,19 +316,11 @@ std::string Getter::record_path(const Wanted& wanted) const {
   return core_.home().file("gets/" + crypto::sha256(text).hex());
 }
 
-env::Task<Result<volume::View>> view_of(Core& core, std::string tree) {
-  auto settled = co_await core.settle();
-  if (!settled) co_return fail(std::move(settled.error()));
-  auto opened = co_await core.open_volume(tree, false);
-  if (!opened) co_return fail(std::move(opened.error()));
-  co_return (*opened)->volume->view();
-}
-
 }  // namespace
 
 env::Task<Result<TransferReport>> get_files(Core& core, TreePath source, std::string destination,
                                             TransferOptions options) {
-  auto view = co_await view_of(core, source.tree);
+  auto view = co_await tree_view(core, source.tree);
   if (!view) co_return fail(std::move(view.error()));
   const bool ends_in_slash = destination.ends_with('/');
   std::error_code error;
@@ -343,7 +336,7 @@ env::Task<Result<TransferReport>> get_files(Core& core, TreePath source, std::st
 
 env::Task<Result<TransferReport>> get_stream(Core& core, TreePath source, Client::WriteBytes write,
                                              TransferOptions options) {
-  auto view = co_await view_of(core, source.tree);
+  auto view = co_await tree_view(core, source.tree);
   if (!view) co_return fail(std::move(view.error()));
   Getter getter(core, std::move(*view), std::move(options));
   auto report = co_await getter.stream(std::move(source), std::move(write));

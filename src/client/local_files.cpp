@@ -11,8 +11,6 @@
 
 namespace cairn::client {
 
-namespace {
-
 volume::FileType type_from(os::FileType type) {
   switch (type) {
     case os::FileType::folder:
@@ -34,33 +32,29 @@ volume::FileType type_from(os::FileType type) {
   return volume::FileType::file;
 }
 
-// Names of users and groups, each looked up once.
-class OwnerNames {
- public:
-  const std::string& user(uint32_t id) {
-    auto [at, is_new] = users_.try_emplace(id);
-    if (is_new) {
-      passwd entry{};
-      passwd* found = nullptr;
-      char buffer[4096];
-      if (getpwuid_r(id, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) at->second = found->pw_name;
-    }
-    return at->second;
+const std::string& OwnerNames::user(uint32_t id) {
+  auto [at, is_new] = users_.try_emplace(id);
+  if (is_new) {
+    passwd entry{};
+    passwd* found = nullptr;
+    char buffer[4096];
+    if (getpwuid_r(id, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) at->second = found->pw_name;
   }
-  const std::string& group(uint32_t id) {
-    auto [at, is_new] = groups_.try_emplace(id);
-    if (is_new) {
-      ::group entry{};
-      ::group* found = nullptr;
-      char buffer[4096];
-      if (getgrgid_r(id, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) at->second = found->gr_name;
-    }
-    return at->second;
-  }
+  return at->second;
+}
 
- private:
-  std::map<uint32_t, std::string> users_, groups_;
-};
+const std::string& OwnerNames::group(uint32_t id) {
+  auto [at, is_new] = groups_.try_emplace(id);
+  if (is_new) {
+    ::group entry{};
+    ::group* found = nullptr;
+    char buffer[4096];
+    if (getgrgid_r(id, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) at->second = found->gr_name;
+  }
+  return at->second;
+}
+
+namespace {
 
 WalkEvent failure(std::string path, Error error) {
   WalkEvent event{.kind = WalkEvent::Kind::failed, .entry = {}, .error = std::move(error)};

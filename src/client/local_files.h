@@ -1,9 +1,11 @@
 #pragma once
 // The member's own files: walking a tree that is to be stored. Blocks: call from Workers.
 
+#include <map>
 #include <memory>
 
 #include "base/bytes.h"
+#include "os/files.h"
 #include "volume/inode.h"
 #include "volume/limits.h"
 
@@ -37,6 +39,18 @@ struct WalkEvent {
 inline constexpr size_t kWalkBatch = 256;              // events of one job
 inline constexpr uint64_t kWalkBatchBytes = 4 * kMiB;  // content of one job
 inline constexpr uint64_t kSmallFile = 128 * kKiB;     // files up to here are read by the walk
+
+// Names of users and groups, each looked up once.
+class OwnerNames {
+ public:
+  const std::string& user(uint32_t id);
+  const std::string& group(uint32_t id);
+
+ private:
+  std::map<uint32_t, std::string> users_, groups_;
+};
+
+volume::FileType type_from(os::FileType type);
 
 class TreeWalk {
  public:

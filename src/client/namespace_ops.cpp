@@ -2,6 +2,7 @@
 
 #include "client/partial.h"
 #include "client/report.h"
+#include "client/snapshots.h"
 #include "client/tree_path.h"
 
 namespace cairn::client {
@@ -81,9 +82,9 @@ env::Task<Status> committed(std::unique_ptr<volume::Transaction> edit) {
 }  // namespace
 
 env::Task<Status> list_folder(Core& core, TreePath path, bool recursive, std::function<bool(const FileStatus&)> visit) {
-  auto open = co_await opened(core, path.tree, false);
-  if (!open) co_return fail(std::move(open.error()));
-  const volume::View view = (*open)->volume->view();
+  auto tree = co_await tree_view(core, path.tree);
+  if (!tree) co_return fail(std::move(tree.error()));
+  const volume::View view = std::move(*tree);
   auto found = co_await view.resolve(path.path);
   if (!found) co_return fail(std::move(found.error()));
   if (!found->inode.is_directory()) {
@@ -95,10 +96,35 @@ env::Task<Status> list_folder(Core& core, TreePath path, bool recursive, std::fu
   co_return Status{};
 }
 
+env::Task<Status> list_snapshot(Core& core, std::string name, SnapshotFilter filter, std::vector<std::string> folders,
+                                bool recursive, std::function<void(const SnapshotReport&)> on_snapshot,
+                                std::function<bool(const FileStatus&)> visit) {
+  auto backups = co_await open_backups(core, false);
+  if (!backups) co_return fail(std::move(backups.error()));
+  auto found = co_await find_snapshot(**backups, std::move(name), std::move(filter));
+  if (!found) co_return fail(std::move(found.error()));
+  auto view = co_await (*backups)->volume->view_snapshot(found->record.id.hex());
+  if (!view) co_return fail(std::move(view.error()));
+  on_snapshot(report_of(found->record, found->info));
+  const bool whole = folders.empty();
+  if (whole) folders.push_back(found->subfolder);
+  for (const std::string& folder : folders) {
+    const std::string path = normalize(folder);
+    auto at = co_await view->resolve(path);
+    if (!at) co_return fail(std::move(at.error()));
+    if (path != "/" && !visit(describe(path, at->id, at->inode))) co_return Status{};
+    if (!at->inode.is_directory()) continue;
+    auto more = co_await walk(*view, at->id, path, whole || recursive, 0, visit);
+    if (!more) co_return fail(std::move(more.error()));
+    if (!*more) break;
+  }
+  co_return Status{};
+}
+
 env::Task<Result<FileStatus>> stat_path(Core& core, TreePath path) {
-  auto open = co_await opened(core, path.tree, false);
-  if (!open) co_return fail(std::move(open.error()));
-  auto found = co_await (*open)->volume->view().resolve(path.path);
+  auto tree = co_await tree_view(core, path.tree);
+  if (!tree) co_return fail(std::move(tree.error()));
+  auto found = co_await tree->resolve(path.path);
   if (!found) co_return fail(std::move(found.error()));
   co_return describe(path.path, found->id, found->inode);
 }

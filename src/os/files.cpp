@@ -60,6 +60,36 @@ bool is_dot(std::string_view name) {
 
 }  // namespace
 
+namespace {
+
+WallTime to_wall(const statx_timestamp& time) {
+  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+
+// One call tells all; of the descriptor itself when `name` is empty.
+Result<FileInfo> look(int descriptor, const char* name, std::string_view what) {
+  struct statx raw;
+  const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name == '\0' ? AT_EMPTY_PATH : 0);
+  if (::statx(descriptor, name, flags, STATX_BASIC_STATS | STATX_BTIME, &raw) != 0) return fail_errno(what);
+  return FileInfo{.type = type_of(raw.stx_mode),
+                  .mode = raw.stx_mode & 07777U,
+                  .user = raw.stx_uid,
+                  .group = raw.stx_gid,
+                  .size = raw.stx_size,
+                  .allocated = raw.stx_blocks * 512,
+                  .modified = to_wall(raw.stx_mtime),
+                  .changed = to_wall(raw.stx_ctime),
+                  .accessed = to_wall(raw.stx_atime),
+                  .born = (raw.stx_mask & STATX_BTIME) != 0 ? to_wall(raw.stx_btime) : 0,
+                  .device = makedev(raw.stx_dev_major, raw.stx_dev_minor),
+                  .inode = raw.stx_ino,
+                  .links = raw.stx_nlink,
+                  .device_major = raw.stx_rdev_major,
+                  .device_minor = raw.stx_rdev_minor};
+}
+
+}  // namespace
+
 FileInfo to_info(const struct stat& raw) {
   return {.type = type_of(raw.st_mode),
           .mode = raw.st_mode & 07777U,
@@ -211,15 +241,11 @@ void Folder::rewind() {
 }
 
 Result<FileInfo> Folder::info() const {
-  struct stat raw;
-  if (::fstat(descriptor_.get(), &raw) != 0) return fail_errno(name_);
-  return to_info(raw);
+  return look(descriptor_.get(), "", name_);
 }
 
 Result<FileInfo> Folder::info(const std::string& name) const {
-  struct stat raw;
-  if (::fstatat(descriptor_.get(), name.c_str(), &raw, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno(name);
-  return to_info(raw);
+  return look(descriptor_.get(), name.c_str(), name);
 }
 
 Result<Folder> Folder::open_folder(const std::string& name) const {

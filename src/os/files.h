@@ -26,6 +26,7 @@ struct FileInfo {
   uint64_t size = 0;       // bytes; of a symbolic link: its target's length
   uint64_t allocated = 0;  // bytes of blocks; less than size: there are holes
   WallTime modified = 0, changed = 0, accessed = 0;
+  WallTime born = 0;                            // 0 where the file system does not tell
   uint64_t device = 0, inode = 0;               // equal in both: the same file
   uint64_t links = 1;                           // above 1: there are hard links
   uint32_t device_major = 0, device_minor = 0;  // of device files

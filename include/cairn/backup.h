@@ -1,0 +1,96 @@
+#pragma once
+// Backups: snapshots of a machine's files in the volume `backups`, with restic's meanings.
+//
+// A snapshot is named by the first digits of its ID or by "latest" (or "latest~1": the one before), with ":/folder"
+// behind it for a part of it. Texts of the system (paths, host, user, tags) are raw bytes.
+
+#include "cairn/client.h"
+
+namespace cairn {
+
+struct SnapshotSummary {
+  uint64_t files_new = 0, files_changed = 0, files_unmodified = 0;
+  uint64_t dirs_new = 0, dirs_changed = 0, dirs_unmodified = 0;
+  uint64_t data_blobs = 0, tree_blobs = 0;  // chunks of files and nodes of the tree that were new
+  uint64_t data_added = 0;                  // their bytes,
+  uint64_t data_added_packed = 0;           // and as they are stored, before the erasure code
+  uint64_t total_files_processed = 0, total_bytes_processed = 0;
+  WallTime backup_start = 0, backup_end = 0;
+};
+struct SnapshotReport {
+  std::string id;                // 64 hex digits
+  std::string tree;              // equal for snapshots of equal files
+  std::string parent, original;  // IDs, or empty
+  WallTime time = 0;
+  std::string host, user, set, program_version;
+  uint32_t uid = 0, gid = 0;
+  std::vector<std::string> paths, tags, excludes;
+  bool partial = false;  // of a run that has not ended: the next one goes on from it
+  SnapshotSummary summary;
+};
+
+// What is empty does not filter.
+struct SnapshotFilter {
+  std::vector<std::string> hosts;  // one of these
+  std::vector<std::string> tags;   // "a,b": all of these; several: one of the lists; "": no tags at all
+  std::vector<std::string> paths;  // all of these
+};
+
+struct BackupOptions {
+  std::vector<std::string> paths;
+  std::vector<std::string> files_from, files_from_verbatim, files_from_raw;  // files with more of them; "-": stdin
+  // Instead of paths: one file with what `stdin_bytes` gives.
+  std::function<Result<size_t>(void* into, size_t size)> stdin_bytes;
+  std::string stdin_filename = "stdin";
+
+  std::vector<std::string> excludes, iexcludes, exclude_files, iexclude_files, exclude_if_present;
+  bool exclude_caches = false, one_file_system = false;
+  std::optional<uint64_t> exclude_larger_than;
+
+  std::string host;  // empty: this machine's name
+  std::vector<std::string> tags;
+  std::string set;
+  std::string parent;            // empty: the last snapshot of the same host, paths and set
+  std::optional<WallTime> time;  // of the snapshot; else now
+  bool force = false, ignore_ctime = false, ignore_inode = false;
+  bool dry_run = false, skip_if_unchanged = false;
+
+  OnProgress on_progress;
+  OnFileError on_error;  // also for a file that changed while it was read: Code::conflict, which is no failure
+  std::function<void(const std::string& path, const std::string& what, uint64_t size)> on_item;
+};
+struct BackupReport {
+  SnapshotReport snapshot;
+  bool saved = false;   // not of a dry run, nor of one that was skipped
+  uint64_t errors = 0;  // entries that could not be read
+  uint64_t resumed_files = 0;
+  uint64_t packs_below_goal = 0;
+  uint64_t bytes_sent = 0, bytes_received = 0;
+  double seconds = 0;
+};
+
+class Backups {
+ public:
+  // The client outlives it, and runs its work.
+  explicit Backups(Client& client) : client_(client) {}
+
+  // Errors: those of the pool; of single files it tells on_error. Code::not_found when nothing could be read.
+  Result<BackupReport> backup(const BackupOptions& options);
+
+  // Oldest first. `names`: only these.
+  Result<std::vector<SnapshotReport>> snapshots(const SnapshotFilter& filter,
+                                                const std::vector<std::string>& names = {});
+  // Code::not_found; Code::bad_input when the digits fit several.
+  Result<SnapshotReport> snapshot(const std::string& name, const SnapshotFilter& filter = {});
+
+  // The entries of a snapshot, depth first by name; of all folders when none is named, else what is in these (with all
+  // below when `recursive`). on_snapshot comes first. Returning false ends it.
+  Status list(const std::string& name, const SnapshotFilter& filter, const std::vector<std::string>& folders,
+              bool recursive, const std::function<void(const SnapshotReport&)>& on_snapshot,
+              const std::function<bool(const FileStatus&)>& visit);
+
+ private:
+  Client& client_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,53 @@
+// The public Backups over Core.
+
+#include "cairn/backup.h"
+
+#include "client/backup_run.h"
+#include "client/namespace_ops.h"
+#include "client/snapshots.h"
+#include "client/tree_path.h"
+
+namespace cairn {
+
+using client::Core;
+using client::FoundSnapshot;
+
+Result<BackupReport> Backups::backup(const BackupOptions& options) {
+  Core& core = client_.core();
+  return core.run<BackupReport>([&] { return client::run_backup(core, options); });
+}
+
+Result<std::vector<SnapshotReport>> Backups::snapshots(const SnapshotFilter& filter,
+                                                       const std::vector<std::string>& names) {
+  using Reports = std::vector<SnapshotReport>;
+  Core& core = client_.core();
+  return core.run<Reports>([&]() -> env::Task<Result<Reports>> {
+    return [](Core& c, SnapshotFilter wanted, std::vector<std::string> named) -> env::Task<Result<Reports>> {
+      auto backups = co_await client::open_backups(c, false);
+      if (!backups && backups.error().code == Code::not_found && named.empty()) co_return Reports();
+      if (!backups) co_return fail(std::move(backups.error()));
+      auto chosen = co_await client::select_snapshots(**backups, std::move(wanted), std::move(named));
+      if (!chosen) co_return fail(std::move(chosen.error()));
+      Reports reports;
+      for (const FoundSnapshot& one : *chosen) reports.push_back(client::report_of(one.record, one.info));
+      co_return reports;
+    }(core, filter, names);
+  });
+}
+
+Result<SnapshotReport> Backups::snapshot(const std::string& name, const SnapshotFilter& filter) {
+  auto found = snapshots(filter, {name});
+  if (!found) return fail(std::move(found.error()));
+  return std::move(found->at(0));
+}
+
+Status Backups::list(const std::string& name, const SnapshotFilter& filter, const std::vector<std::string>& folders,
+                     bool recursive, const std::function<void(const SnapshotReport&)>& on_snapshot,
+                     const std::function<bool(const FileStatus&)>& visit) {
+  Core& core = client_.core();
+  return core.run<void>([&]() -> env::Task<Status> {
+    return client::list_snapshot(core, name, filter, folders, recursive, on_snapshot, visit);
+  });
+}
+
+}  // namespace cairn

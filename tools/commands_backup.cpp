@@ -1,0 +1,279 @@
+// backup and snapshots: restic's names, letters and meanings.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "tools/command.h"
+#include "tools/file_text.h"
+
+extern char** environ;
+
+namespace cairn::tools {
+
+namespace {
+
+// A command whose output is backed up; an end with an error is an error of reading.
+class PipedCommand {
+ public:
+  Status start(std::vector<std::string> words) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return fail(Code::io, std::string("no pipe: ") + std::strerror(errno));
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    const int error = ::posix_spawnp(&pid_, arguments[0], &actions, nullptr, arguments.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(ends[1]);
+    output_ = ends[0];
+    name_ = words[0];
+    if (error != 0) return fail(Code::io, "cannot run '" + name_ + "': " + std::strerror(error));
+    return {};
+  }
+  ~PipedCommand() {
+    if (output_ >= 0) ::close(output_);
+    if (pid_ > 0) ::waitpid(pid_, nullptr, 0);
+  }
+  Result<size_t> read(void* into, size_t size) {
+    for (;;) {
+      const ssize_t got = ::read(output_, into, size);
+      if (got > 0) return static_cast<size_t>(got);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return fail(Code::io, "cannot read from '" + name_ + "': " + std::strerror(errno));
+      break;
+    }
+    int how = 0;
+    if (pid_ > 0 && ::waitpid(std::exchange(pid_, -1), &how, 0) > 0 && how != 0)
+      return fail(Code::io, fmt::format("'{}' ended with {}", name_,
+                                        WIFEXITED(how) ? fmt::format("exit code {}", WEXITSTATUS(how))
+                                                       : fmt::format("signal {}", WTERMSIG(how))));
+    return 0;
+  }
+
+ private:
+  std::string name_;
+  pid_t pid_ = -1;
+  int output_ = -1;
+};
+
+Result<size_t> read_stdin(void* into, size_t size) {
+  for (;;) {
+    const ssize_t got = ::read(STDIN_FILENO, into, size);
+    if (got >= 0) return static_cast<size_t>(got);
+    if (errno != EINTR) return fail(Code::io, std::string("cannot read standard input: ") + std::strerror(errno));
+  }
+}
+
+// "2026-11-23 09:15:00" on the local clock, RFC 3339 in UTC, or "now".
+Result<std::optional<WallTime>> parse_when(const std::string& text) {
+  if (text.empty() || text == "now") return std::optional<WallTime>();
+  std::tm parts{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%d %H:%M:%S", &parts);
+  if (end == nullptr || *end != '\0') {
+    auto time = parse_time(text);
+    if (!time) return fail(Code::bad_input, "'" + text + "' is not a time (use for instance 2026-11-23 09:15:00)");
+    return std::optional(*time);
+  }
+  parts.tm_isdst = -1;
+  return std::optional(static_cast<WallTime>(::mktime(&parts)) * 1'000'000'000);
+}
+
+int finish_backup(const Context& context, const Result<BackupReport>& report, bool dry_run, bool wait_placed) {
+  if (!report) return context.output.fail("", report.error());
+  const SnapshotSummary& summary = report->snapshot.summary;
+  if (context.output.json) {
+    Json object = {{"message_type", "summary"}};
+    if (dry_run) object["dry_run"] = true;
+    object.update(summary_json(summary));
+    object["total_duration"] = report->seconds;
+    if (report->saved) object["snapshot_id"] = report->snapshot.id;
+    object["error_count"] = report->errors;
+    object["resumed_files"] = report->resumed_files;
+    object["packs_below_goal"] = report->packs_below_goal;
+    object["bytes_sent"] = report->bytes_sent;
+    object["bytes_received"] = report->bytes_received;
+    context.output.emit(object);
+  } else {
+    context.output.say(fmt::format("Files:       {:5} new, {:5} changed, {:5} unmodified", summary.files_new,
+                                   summary.files_changed, summary.files_unmodified));
+    context.output.say(fmt::format("Dirs:        {:5} new, {:5} changed, {:5} unmodified", summary.dirs_new,
+                                   summary.dirs_changed, summary.dirs_unmodified));
+    context.output.say(fmt::format("{} to the pool: {} ({} stored)", dry_run ? "Would be added" : "Added",
+                                   format_size(summary.data_added), format_size(summary.data_added_packed)));
+    context.output.say(fmt::format("processed {} files, {} in {}", summary.total_files_processed,
+                                   format_size(summary.total_bytes_processed),
+                                   format_duration(Duration(static_cast<int64_t>(report->seconds * 1e9)))));
+    if (report->resumed_files > 0)
+      context.output.say(fmt::format("went on from a partial snapshot, which had {} files", report->resumed_files));
+    if (report->packs_below_goal > 0)
+      context.output.say(fmt::format("{} packs are below their redundancy goal", report->packs_below_goal));
+    if (report->errors > 0) context.output.say(fmt::format("{} entries could NOT be read", report->errors));
+    if (report->saved) {
+      context.output.say(fmt::format("snapshot {} saved", report->snapshot.id.substr(0, 8)));
+    } else if (!dry_run) {
+      context.output.say("nothing has changed, no snapshot was made");
+    }
+  }
+  if (report->errors > 0) return kPartly;
+  if (wait_placed && report->packs_below_goal > 0) return kBelowGoal;
+  return kDone;
+}
+
+struct BackupFlags {
+  BackupOptions options;
+  std::string when, wait;
+  bool from_stdin = false, from_command = false;
+  uint64_t larger_than = 0;
+  std::string larger_than_text;
+};
+
+void declare_backup(CLI::App& app, BackupFlags& flags) {
+  BackupOptions& options = flags.options;
+  app.add_option("paths", options.paths, "files and folders (or, with --stdin-from-command, a command and its words)");
+  app.add_option("-e,--exclude", options.excludes, "leave out what fits the pattern (may be repeated)");
+  app.add_option("--iexclude", options.iexcludes, "the same, whatever the case of its letters");
+  app.add_option("--exclude-file", options.exclude_files, "a file with a pattern on each line");
+  app.add_option("--iexclude-file", options.iexclude_files, "the same, whatever the case");
+  app.add_flag("--exclude-caches", options.exclude_caches, "leave out what is in folders with a CACHEDIR.TAG");
+  app.add_option("--exclude-if-present", options.exclude_if_present,
+                 "NAME[:HEADER]: leave out what is in folders that hold such a file");
+  app.add_option("--exclude-larger-than", flags.larger_than_text, "leave out files larger than this")
+      ->check(size_text());
+  app.add_flag("-x,--one-file-system", options.one_file_system, "stay on the file systems of what is named");
+  app.add_option("--files-from", options.files_from, "a file with more paths, as patterns of the shell");
+  app.add_option("--files-from-verbatim", options.files_from_verbatim, "a file with a path on each line");
+  app.add_option("--files-from-raw", options.files_from_raw, "a file with paths that end with NUL");
+  app.add_flag("--stdin", flags.from_stdin, "back up standard input");
+  app.add_flag("--stdin-from-command", flags.from_command, "back up what a command prints; fails when that fails");
+  app.add_option("--stdin-filename", options.stdin_filename, "what it is called")->capture_default_str();
+  app.add_option("--tag", options.tags, "tags of the snapshot: a,b (may be repeated)");
+  app.add_option("-H,--host", options.host, "instead of this machine's name");
+  app.add_option("--set", options.set, "the backup set that it belongs to");
+  app.add_option("--parent", options.parent,
+                 "compare with this snapshot (default: the last one of the same host and paths)");
+  app.add_flag("-f,--force", options.force, "read every file anew");
+  app.add_flag("--ignore-ctime", options.ignore_ctime, "a file with another ctime may be unchanged");
+  app.add_flag("--ignore-inode", options.ignore_inode, "a file with another inode number or ctime may be unchanged");
+  app.add_flag("-n,--dry-run", options.dry_run, "only say what would be done");
+  app.add_flag("--skip-if-unchanged", options.skip_if_unchanged, "make no snapshot when nothing has changed");
+  app.add_option("--time", flags.when, "of the snapshot, for instance '2026-11-23 09:15:00' (default: now)");
+  app.add_option("--wait", flags.wait, "placed: return once every pack is at its redundancy goal (else exit 16)")
+      ->check(CLI::IsMember({"placed"}));
+}
+
+int run_backup(Context& context, BackupFlags flags) {
+  BackupOptions& options = flags.options;
+  auto when = parse_when(flags.when);
+  if (!when) return context.output.fail(flags.when, when.error());
+  options.time = *when;
+  if (!flags.larger_than_text.empty()) options.exclude_larger_than = *parse_size(flags.larger_than_text);
+  options.ignore_ctime = options.ignore_ctime || options.ignore_inode;  // as in restic
+  PipedCommand command;
+  if (flags.from_command) {
+    if (options.paths.empty())
+      return context.output.fail("", {Code::bad_input, "--stdin-from-command needs a command"});
+    if (auto started = command.start(options.paths); !started) return context.output.fail("", started.error());
+    options.stdin_bytes = [&command](void* into, size_t size) { return command.read(into, size); };
+  } else if (flags.from_stdin) {
+    if (!options.paths.empty())
+      return context.output.fail("", {Code::bad_input, "--stdin and paths do not go together"});
+    options.stdin_bytes = read_stdin;
+  }
+  int code = kDone;
+  Client* client = context.client(code);
+  if (client == nullptr) return code;
+  const Output& output = context.output;
+  options.on_error = [&output](const std::string& path, const Error& error) {
+    if (error.code == Code::conflict && !output.json) {
+      output.warn("'" + path + "': " + error.context);
+    } else {
+      output.file_error(path, error);
+    }
+  };
+  if (output.verbose) {
+    options.on_item = [&output](const std::string& path, const std::string& what, uint64_t size) {
+      if (output.json) {
+        Json object = {{"message_type", "verbose_status"}, {"action", what}};
+        put_path(object, "item", path);
+        object["data_size"] = size;
+        output.emit(object);
+      } else if (what != "unchanged") {
+        fmt::print("{:<9} {}\n", what, printable(path));
+      }
+    };
+  }
+  Result<BackupReport> report;
+  {
+    ProgressLine line(output, true);
+    options.on_progress = line.callback();
+    report = Backups(*client).backup(options);
+  }
+  return finish_backup(context, report, options.dry_run, !flags.wait.empty());
+}
+
+Command backup_command() {
+  return {
+      "backup", "make a snapshot of files and folders",
+      "cairn backup ~/Documents --exclude '*.o' --tag work\n  mysqldump shop | cairn backup --stdin --stdin-filename "
+      "shop.sql",
+      [](CLI::App& app) {
+        auto flags = std::make_shared<BackupFlags>();
+        declare_backup(app, *flags);
+        return [=](Context& context) { return run_backup(context, *flags); };
+      }};
+}
+
+Command snapshots_command() {
+  return {"snapshots", "list the snapshots", "cairn snapshots --host laptop\n  cairn snapshots latest --json",
+          [](CLI::App& app) {
+            struct Flags {
+              std::vector<std::string> names;
+              SnapshotFilter filter;
+              uint64_t latest = 0;
+            };
+            auto flags = std::make_shared<Flags>();
+            app.add_option("snapshots", flags->names, "only these: the first digits of their IDs, or latest");
+            declare_filter(app, flags->filter);
+            app.add_option("--latest", flags->latest, "only the last so many of each host and paths");
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              auto found = Backups(*client).snapshots(flags->filter, flags->names);
+              if (!found) return context.output.fail("", found.error());
+              if (flags->latest > 0) {
+                std::map<std::pair<std::string, std::vector<std::string>>, uint64_t> seen;
+                std::vector<SnapshotReport> last;
+                for (auto one = found->rbegin(); one != found->rend(); ++one) {
+                  if (++seen[{one->host, one->paths}] <= flags->latest) last.insert(last.begin(), *one);
+                }
+                *found = std::move(last);
+              }
+              if (context.output.json) {
+                Json list = Json::array();
+                for (const SnapshotReport& one : *found) list.push_back(snapshot_json(one));
+                context.output.emit(list);
+              } else {
+                print_snapshots(*found);
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
+}  // namespace
+
+std::vector<Command> backup_commands() {
+  return {backup_command(), snapshots_command()};
+}
+
+}  // namespace cairn::tools
