@@ -87,6 +87,20 @@ Result<std::optional<WallTime>> parse_when(const std::string& text) {
   return std::optional(static_cast<WallTime>(::mktime(&parts)) * 1'000'000'000);
 }
 
+// What -v says of each entry.
+std::function<void(const std::string&, const std::string&, uint64_t)> item_printer(const Output& output) {
+  return [&output](const std::string& path, const std::string& what, uint64_t size) {
+    if (output.json) {
+      Json object = {{"message_type", "verbose_status"}, {"action", what}};
+      put_path(object, "item", path);
+      object["data_size"] = size;
+      output.emit(object);
+    } else if (what != "unchanged") {
+      fmt::print("{:<9} {}\n", what, printable(path));
+    }
+  };
+}
+
 int finish_backup(const Context& context, const Result<BackupReport>& report, bool dry_run, bool wait_placed) {
   if (!report) return context.output.fail("", report.error());
   const SnapshotSummary& summary = report->snapshot.summary;
@@ -199,18 +213,7 @@ int run_backup(Context& context, BackupFlags flags) {
       output.file_error(path, error);
     }
   };
-  if (output.verbose) {
-    options.on_item = [&output](const std::string& path, const std::string& what, uint64_t size) {
-      if (output.json) {
-        Json object = {{"message_type", "verbose_status"}, {"action", what}};
-        put_path(object, "item", path);
-        object["data_size"] = size;
-        output.emit(object);
-      } else if (what != "unchanged") {
-        fmt::print("{:<9} {}\n", what, printable(path));
-      }
-    };
-  }
+  if (output.verbose) options.on_item = item_printer(output);
   Result<BackupReport> report;
   {
     ProgressLine line(output, true);
@@ -270,10 +273,97 @@ Command snapshots_command() {
           }};
 }
 
+int finish_restore(const Context& context, const Result<RestoreReport>& report, bool dry_run) {
+  if (!report) return context.output.fail("", report.error());
+  if (context.output.json) {
+    Json object = {{"message_type", "summary"},
+                   {"seconds_elapsed", static_cast<uint64_t>(report->seconds)},
+                   {"total_files", report->files},
+                   {"files_restored", report->files_restored},
+                   {"files_skipped", report->files_skipped},
+                   {"files_deleted", report->files_deleted},
+                   {"total_bytes", report->bytes},
+                   {"bytes_restored", report->bytes_restored},
+                   {"bytes_skipped", report->bytes_skipped}};
+    if (dry_run) object["dry_run"] = true;
+    object["snapshot_id"] = report->snapshot.id;
+    object["dirs_restored"] = report->directories;
+    object["files_verified"] = report->files_verified;
+    object["error_count"] = report->failed;
+    object["resumed_bytes"] = report->resumed_bytes;
+    object["requests"] = report->requests;
+    object["bytes_received"] = report->bytes_received;
+    context.output.emit(object);
+  } else {
+    std::string line =
+        fmt::format("{} {} files and folders ({}) of snapshot {} in {:.1f} s", dry_run ? "Would restore" : "Restored",
+                    report->files_restored + report->directories, format_size(report->bytes_restored),
+                    report->snapshot.id.substr(0, 8), report->seconds);
+    if (report->files_skipped > 0)
+      line += fmt::format("; skipped {} ({})", report->files_skipped, format_size(report->bytes_skipped));
+    if (report->files_deleted > 0)
+      line += fmt::format("; {} {}", dry_run ? "would delete" : "deleted", report->files_deleted);
+    if (report->files_verified > 0) line += fmt::format("; verified {}", report->files_verified);
+    if (report->failed > 0) line += fmt::format("; {} FAILED", report->failed);
+    context.output.say(line);
+  }
+  return report->failed > 0 ? kPartly : kDone;
+}
+
+Command restore_command() {
+  return {
+      "restore", "bring a snapshot back into a folder",
+      "cairn restore latest -t /tmp/back\n  cairn restore 9f2c01aa:/home/u -t /home/u -i '*.txt'", [](CLI::App& app) {
+        struct Flags {
+          RestoreOptions options;
+          std::string overwrite = "always";
+          bool sparse = false;
+        };
+        auto flags = std::make_shared<Flags>();
+        RestoreOptions& options = flags->options;
+        app.add_option("snapshot", options.snapshot, "an ID's first digits, or latest; with :/FOLDER a part of it")
+            ->required();
+        app.add_option("-t,--target", options.target, "the folder to restore into")->required();
+        app.add_option("-i,--include", options.includes, "only what fits the pattern (may be repeated)");
+        app.add_option("--iinclude", options.iincludes, "the same, whatever the case of its letters");
+        app.add_option("-e,--exclude", options.excludes, "leave out what fits the pattern (may be repeated)");
+        app.add_option("--iexclude", options.iexcludes, "the same, whatever the case of its letters");
+        app.add_option("--overwrite", flags->overwrite, "files that are there: always, if-changed, if-newer, never")
+            ->check(CLI::IsMember({"always", "if-changed", "if-newer", "never"}))
+            ->capture_default_str();
+        app.add_flag("--delete", options.remove, "remove what the snapshot has not, in the folders that it has");
+        app.add_flag("--verify", options.verify, "read what was restored again and compare");
+        app.add_flag("--sparse", flags->sparse, "holes come back as holes: always so");
+        app.add_flag("--dry-run", options.dry_run, "only say what would be done");
+        declare_filter(app, options.filter);
+        return [=](Context& context) {
+          RestoreOptions with = flags->options;
+          using Overwrite = RestoreOptions::Overwrite;
+          with.overwrite = flags->overwrite == "never"        ? Overwrite::never
+                           : flags->overwrite == "if-newer"   ? Overwrite::if_newer
+                           : flags->overwrite == "if-changed" ? Overwrite::if_changed
+                                                              : Overwrite::always;
+          int code = kDone;
+          Client* client = context.client(code);
+          if (client == nullptr) return code;
+          const Output& output = context.output;
+          with.on_error = [&output](const std::string& path, const Error& error) { output.file_error(path, error); };
+          if (output.verbose) with.on_item = item_printer(output);
+          Result<RestoreReport> report;
+          {
+            ProgressLine line(output, false);
+            with.on_progress = line.callback();
+            report = Backups(*client).restore(with);
+          }
+          return finish_restore(context, report, with.dry_run);
+        };
+      }};
+}
+
 }  // namespace
 
 std::vector<Command> backup_commands() {
-  return {backup_command(), snapshots_command()};
+  return {backup_command(), snapshots_command(), restore_command()};
 }
 
 }  // namespace cairn::tools

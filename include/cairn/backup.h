@@ -69,6 +69,38 @@ struct BackupReport {
   double seconds = 0;
 };
 
+struct RestoreOptions {
+  std::string snapshot;  // "latest", "9f2c01aa:/home"
+  SnapshotFilter filter;
+  std::string target;
+  std::vector<std::string> includes, iincludes, excludes, iexcludes;
+  enum class Overwrite : uint8_t {
+    always,      // what is there is compared byte by byte and written where it differs
+    if_changed,  // the same size and mtime are taken for the same content
+    if_newer,    // only what is older than in the snapshot
+    never,
+  } overwrite = Overwrite::always;
+  bool remove = false;   // what the snapshot has not, in folders that it has
+  bool verify = false;   // reads all that was restored again
+  bool dry_run = false;  // only says what would be done
+  OnProgress on_progress;
+  OnFileError on_error;
+  // "restored", "updated" (there was another version), "unchanged", "deleted"
+  std::function<void(const std::string& path, const std::string& what, uint64_t size)> on_item;
+};
+struct RestoreReport {
+  SnapshotReport snapshot;
+  uint64_t files = 0, bytes = 0;  // of the snapshot, as far as they were asked for
+  uint64_t files_restored = 0, bytes_restored = 0;
+  uint64_t files_skipped = 0, bytes_skipped = 0;  // were there already, or were not to be written over
+  uint64_t files_deleted = 0, directories = 0;
+  uint64_t files_verified = 0;
+  uint64_t resumed_bytes = 0;
+  uint64_t failed = 0;
+  uint64_t requests = 0, bytes_received = 0;  // on the wire
+  double seconds = 0;
+};
+
 class Backups {
  public:
   // The client outlives it, and runs its work.
@@ -88,6 +120,9 @@ class Backups {
   Status list(const std::string& name, const SnapshotFilter& filter, const std::vector<std::string>& folders,
               bool recursive, const std::function<void(const SnapshotReport&)>& on_snapshot,
               const std::function<bool(const FileStatus&)>& visit);
+
+  // Errors: those that concern all; of single entries it tells on_error and goes on.
+  Result<RestoreReport> restore(const RestoreOptions& options);
 
  private:
   Client& client_;

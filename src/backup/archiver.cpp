@@ -276,7 +276,7 @@ class Archiver::Impl {
       case ScanEvent::Kind::entry:
         break;
     }
-    ++seen_;
+    if (!event.on_the_way) ++seen_;
     const LevelPtr above = levels_.back();
     auto known = co_await find(above, event.entry.name, actions);
     if (!known) co_return fail(std::move(known.error()), printable_path(event.entry.path));

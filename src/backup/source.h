@@ -29,8 +29,9 @@ struct SourceEntry {
 // is left. An entry that cannot be looked at, or a folder that cannot be listed, failed and is nothing else.
 struct ScanEvent {
   enum class Kind : uint8_t { enter, entry, leave, failed } kind = Kind::entry;
-  SourceEntry entry;  // leave: empty; failed: only its path
-  Error error{};      // failed
+  SourceEntry entry;        // leave: empty; failed: only its path
+  bool on_the_way = false;  // a folder above what is backed up, nothing else of it is
+  Error error{};            // failed
 };
 
 // What must be read of an entry that is new or has changed.

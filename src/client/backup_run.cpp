@@ -176,6 +176,9 @@ env::Task<Result<BackupReport>> run_backup(Core& core, BackupOptions options) {
   with.ignore_inode = options.ignore_inode;
   with.dry_run = options.dry_run;
   with.skip_if_unchanged = options.skip_if_unchanged;
+  // For tests, which cannot wait so long.
+  if (const std::string seconds = variable("CAIRN_CHECKPOINT_SECONDS"); !seconds.empty())
+    with.checkpoint_period = std::chrono::seconds(std::atoi(seconds.c_str()));
   with.on_error = options.on_error;
   with.on_item = options.on_item;
 

@@ -4,6 +4,7 @@
 
 #include "client/backup_run.h"
 #include "client/namespace_ops.h"
+#include "client/restore.h"
 #include "client/snapshots.h"
 #include "client/tree_path.h"
 
@@ -48,6 +49,11 @@ Status Backups::list(const std::string& name, const SnapshotFilter& filter, cons
   return core.run<void>([&]() -> env::Task<Status> {
     return client::list_snapshot(core, name, filter, folders, recursive, on_snapshot, visit);
   });
+}
+
+Result<RestoreReport> Backups::restore(const RestoreOptions& options) {
+  Core& core = client_.core();
+  return core.run<RestoreReport>([&] { return client::run_restore(core, options); });
 }
 
 }  // namespace cairn

@@ -2,8 +2,11 @@
 
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <charconv>
 
+#include "client/local_files.h"
+#include "content/chunk.h"
 #include "os/files.h"
 
 namespace cairn::client {
@@ -146,6 +149,113 @@ Result<bool> same_file_there(const std::string& path, const RestoredAttributes& 
   if (!there) return fail(std::move(there.error()));
   return *there && (*there)->type == os::FileType::regular && (*there)->size == about.inode.size &&
          (*there)->modified == about.inode.mtime;
+}
+
+Result<std::optional<LocalState>> local_state(const std::string& path) {
+  auto place = os::open_parent(path);
+  if (!place && place.error().code == Code::not_found) return std::optional<LocalState>();
+  if (!place) return fail(std::move(place.error()));
+  auto there = look(*place);
+  if (!there) return fail(std::move(there.error()));
+  if (!*there) return std::optional<LocalState>();
+  return std::optional(
+      LocalState{.type = type_from((*there)->type), .size = (*there)->size, .mtime = (*there)->modified});
+}
+
+Status restore_metadata(const std::string& path, const RestoredAttributes& about) {
+  auto place = os::open_parent(path);
+  if (!place) return fail(std::move(place.error()));
+  return checked(place->folder.apply(place->name, attributes_of(about)));
+}
+
+Result<std::vector<std::string>> names_in(const std::string& path) {
+  auto folder = os::Folder::open(path);
+  if (!folder) return fail(std::move(folder.error()));
+  std::vector<std::string> names;
+  for (;;) {
+    auto entry = folder->next();
+    if (!entry) return fail(std::move(entry.error()));
+    if (!*entry) return names;
+    names.push_back(std::move((*entry)->name));
+  }
+}
+
+namespace {
+
+Status remove_below(const os::Folder& parent, const std::string& name, size_t depth) {
+  if (depth > volume::kMaxPathDepth) return fail(Code::too_large, "folders are nested too deeply");
+  auto info = parent.info(name);
+  if (!info) return fail(std::move(info.error()));
+  if (info->type != os::FileType::folder) return parent.remove(name);
+  auto folder = parent.open_folder(name);
+  if (!folder) return fail(std::move(folder.error()));
+  std::vector<std::string> names;  // first: what is removed may not be stepped over
+  for (;;) {
+    auto entry = folder->next();
+    if (!entry) return fail(std::move(entry.error()));
+    if (!*entry) break;
+    names.push_back(std::move((*entry)->name));
+  }
+  for (const std::string& child : names) CAIRN_TRY(remove_below(*folder, child, depth + 1));
+  return parent.remove_folder(name);
+}
+
+bool all_zero(ByteView bytes) {
+  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+}
+
+}  // namespace
+
+Status remove_all(const std::string& path) {
+  auto place = os::open_parent(path);
+  if (!place) return fail(std::move(place.error()));
+  return remove_below(place->folder, place->name, 0);
+}
+
+Result<bool> has_content(const std::string& path, const ExpectedContent& expected, const content::VolumeKeys& keys) {
+  auto place = os::open_parent(path);
+  if (!place) return fail(std::move(place.error()));
+  auto file = place->folder.open_file(place->name);
+  if (!file) return fail(std::move(file.error()));
+  auto info = file->info();
+  if (!info) return fail(std::move(info.error()));
+  if (info->size != expected.size) return false;
+  Bytes block;
+  const auto read = [&](uint64_t offset, size_t length) -> Result<bool> {
+    block.resize(length);
+    auto got = file->read_at(offset, block);
+    if (!got) return fail(std::move(got.error()));
+    return *got == length;
+  };
+  if (expected.extents.empty() && expected.size <= kInlineFileSize) {
+    auto all = read(0, expected.size);
+    if (!all || !*all) return all;
+    const size_t given = expected.inline_data.size();
+    return as_text(ByteView(block).first(given)) == expected.inline_data && all_zero(ByteView(block).subspan(given));
+  }
+  uint64_t at = 0;
+  for (size_t i = 0; i <= expected.extents.size(); ++i) {
+    const uint64_t upto = i < expected.extents.size() ? expected.extents[i].offset : expected.size;
+    while (at < upto) {  // a hole: zeros, or a hole here too
+      auto data = file->next_data(at);
+      if (!data) return fail(std::move(data.error()));
+      if (!*data || (*data)->offset >= upto) break;
+      at = std::max(at, (*data)->offset);
+      const size_t length = std::min<uint64_t>({kMiB, upto - at, (*data)->offset + (*data)->length - at});
+      auto all = read(at, length);
+      if (!all || !*all) return all;
+      if (!all_zero(block)) return false;
+      at += length;
+    }
+    if (i == expected.extents.size()) break;
+    const volume::Extent& extent = expected.extents[i];
+    if (extent.chunk_offset != 0) return false;  // a part of a chunk has no name
+    auto all = read(extent.offset, extent.length);
+    if (!all || !*all) return all;
+    if (content::hashed_chunk_id(keys, content::ChunkType::data, block) != extent.chunk) return false;
+    at = extent.end();
+  }
+  return true;
 }
 
 Status restore_small_file(const std::string& path, ByteView content, const RestoredAttributes& about) {

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/bytes.h"
+#include "content/keys.h"
 #include "env/disk.h"
 #include "volume/inode.h"
 
@@ -28,6 +29,27 @@ Result<bool> restore_special(const std::string& path, const RestoredAttributes& 
 // A regular file of this size and mtime.
 Result<bool> same_file_there(const std::string& path, const RestoredAttributes& about);
 Status restore_small_file(const std::string& path, ByteView content, const RestoredAttributes& about);
+
+// What is there under a name, a link itself; nothing when it is free.
+struct LocalState {
+  volume::FileType type = volume::FileType::file;
+  uint64_t size = 0;
+  WallTime mtime = 0;
+};
+Result<std::optional<LocalState>> local_state(const std::string& path);
+// Mode, owner, extended attributes and times of what is no folder and has its content.
+Status restore_metadata(const std::string& path, const RestoredAttributes& about);
+Result<std::vector<std::string>> names_in(const std::string& path);
+// Whatever it is, with all below it. Follows no link.
+Status remove_all(const std::string& path);
+// Whether the file's bytes are these: an inline file's, or chunks that are named by their content's keyed hash, with
+// holes between them.
+struct ExpectedContent {
+  uint64_t size = 0;
+  std::string inline_data;
+  std::vector<volume::Extent> extents;
+};
+Result<bool> has_content(const std::string& path, const ExpectedContent& expected, const content::VolumeKeys& keys);
 
 // From this size on an interrupted get goes on within the file.
 inline constexpr uint64_t kResumableFile = 64 * kMiB;

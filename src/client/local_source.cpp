@@ -237,6 +237,7 @@ class LocalSource final : public backup::Source {
       }
     }
     event.kind = backup::ScanEvent::Kind::enter;
+    event.on_the_way = on_the_way;
     events.push_back(std::move(event));
     stack_.push_back(std::move(next));
   }

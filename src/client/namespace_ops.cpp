@@ -27,7 +27,7 @@ FileStatus describe(std::string path, volume::InodeId id, const volume::Inode& i
                     .gid = inode.gid,
                     .links = inode.is_directory() ? inode.links + 2 : inode.links,
                     .size = inode.size,
-                    .inode = id,
+                    .inode = inode.source_inode != 0 ? inode.source_inode : id,
                     .device = inode.rdev,
                     .mtime = inode.mtime,
                     .ctime = inode.ctime,

@@ -1,0 +1,367 @@
+"""Backups with real daemons: a zoo comes back with all its metadata, a second run moves nothing, a killed one is gone on from."""
+import base64
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+from pool import BIN, PATIENCE, PoolTest, describe, run
+
+
+def make_zoo(tree):
+    """Every kind of entry, odd names, holes, hard links, extended attributes, ACLs."""
+    (tree / "sub/deeper").mkdir(parents=True)
+    base = os.fsencode(tree)
+    source = random.Random(7)
+    for name in [b"new\nline", b"not utf-8 \xff\xfe", b"n" * 255, b"-dash", b" space ", b"back\\slash", b"*", "Umlaut \u00e4".encode()]:
+        with open(base + b"/" + name, "wb") as file:
+            file.write(name * 3)
+    for size in [0, 1, 4095, 4096, 4097, 131071, 131072, 131073, 1 << 20, 3 << 20]:
+        (tree / f"{size}.bin").write_bytes(source.randbytes(size))
+    (tree / "plain").write_bytes(b"x" * 10000)
+    os.link(tree / "plain", tree / "sub/hard link")
+    os.link(tree / "plain", tree / "sub/deeper/third name")
+    os.symlink("plain", tree / "link")
+    os.symlink(b"/nowhere/\xff", base + b"/dangling")
+    os.mkfifo(tree / "fifo", 0o640)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tree / "socket"))
+    if os.geteuid() == 0:
+        os.mknod(tree / "null", 0o666 | 0o020000, os.makedev(1, 3))
+        os.mknod(tree / "loop", 0o660 | 0o060000, os.makedev(7, 0))
+        os.chown(tree / "plain", 1234, 4321)
+    os.setxattr(tree / "plain", "user.comment", b"\x00binary\xff")
+    os.setxattr(tree / "sub", "user.folder", b"yes")
+    try:  # user:1:rw beside rw-r--r--, as the kernel stores it
+        os.setxattr(tree / "1.bin", "system.posix_acl_access",
+                    bytes.fromhex("0200000001000600ffffffff020006000100000004000400ffffffff10000600ffffffff20000400ffffffff"))
+    except OSError:
+        pass  # a file system without ACLs
+    os.chmod(tree / "sub/deeper", 0o1770)
+    os.chmod(tree / "plain", 0o4751)
+    with open(tree / "sparse", "wb") as file:
+        file.write(b"begin")
+        file.seek(300 << 20)
+        file.write(b"end")
+    with open(tree / "hole at the end", "wb") as file:
+        file.write(b"x" * 200000)
+        file.truncate(50 << 20)
+    os.utime(tree / "4097.bin", ns=(1, -1234567890123456789))
+    os.utime(tree / "sub", ns=(1, 1234567890123456789))
+
+
+def all_of(root):
+    """As describe(), with ACLs."""
+    entries = describe(root)
+    for key in entries:
+        try:
+            entries[key].append(os.getxattr(os.fsencode(root) + key, "system.posix_acl_access", follow_symlinks=False))
+        except OSError:
+            pass
+    return entries
+
+
+class Backup(PoolTest):
+    LIMIT = "1G"
+
+    def tree(self):
+        tree = self.folder("tree")
+        tree.mkdir()
+        return tree
+
+    def lines(self, *words, **options):
+        return [json.loads(line) for line in self.me.cairn(*words, "--json", **options).stdout.decode().splitlines()]
+
+    def backup(self, *words, **options):
+        return [line for line in self.lines("backup", *words, **options) if line["message_type"] == "summary"][0]
+
+    def same(self, before, after):
+        self.assertEqual(before.keys(), after.keys())
+        for key in before:
+            self.assertEqual(before[key], after[key], key)
+
+    def test_a_zoo_comes_back_with_all_its_metadata(self):
+        tree = self.tree()
+        make_zoo(tree)
+        summary = self.backup(tree)
+        out = self.folder("out")
+        back = self.me.json("restore", f"{summary['snapshot_id'][:8]}:{tree}", "-t", out, "--verify")
+        self.assertEqual(back["error_count"], 0)
+        self.assertGreater(back["files_verified"], 15)
+        self.same(all_of(tree), all_of(out))
+        for name in ["sparse", "hole at the end"]:
+            self.assertLess(os.stat(out / name).st_blocks * 512, 8 << 20, "the hole came back as a hole")
+        # From the root of the snapshot the whole path is there, with the folders above it.
+        whole = self.folder("whole")
+        self.me.cairn("restore", summary["snapshot_id"], "-t", whole)
+        self.same(all_of(tree), all_of(pathlib.Path(str(whole) + str(tree))))
+        self.assertEqual(os.stat(f"{whole}/tmp").st_mode, os.stat("/tmp").st_mode)
+
+    def test_a_second_run_without_a_change_moves_no_data(self):
+        tree = self.tree()
+        make_zoo(tree)
+        first = self.backup(tree)
+        again = self.backup(tree)
+        self.assertEqual((again["files_new"], again["files_changed"], again["data_added"], again["data_blobs"], again["tree_blobs"]), (0, 0, 0, 0, 0))
+        self.assertEqual(again["files_unmodified"], first["total_files_processed"])
+        self.assertEqual(again["dirs_unmodified"], first["dirs_new"])
+        self.assertLess(again["bytes_sent"], 200_000)  # the head's own tree
+        one, two = [s for s in json.loads(self.me.cairn("snapshots", "--path", tree, "--json").stdout)]
+        self.assertEqual(one["tree"], two["tree"])
+        self.assertEqual(two["parent"], one["id"])
+        self.assertEqual(two["short_id"], two["id"][:8])
+        self.assertNotIn("snapshot_id", self.backup(tree, "--skip-if-unchanged"))
+        # A file that has moved is stored no second time.
+        os.rename(tree / "3145728.bin", tree / "sub/moved")
+        moved = self.backup(tree)
+        self.assertEqual((moved["files_new"], moved["data_blobs"]), (1, 0))
+
+    def test_a_small_change_stores_little(self):
+        tree = self.tree()
+        big = bytearray(random.Random(3).randbytes(40 << 20))
+        (tree / "big").write_bytes(big)
+        self.backup(tree)
+        big[20 << 20:(20 << 20) + 100] = os.urandom(100)
+        (tree / "big").write_bytes(big)
+        summary = self.backup(tree)
+        self.assertEqual(summary["files_changed"], 1)
+        self.assertLess(summary["data_added"], 3 << 20)
+        self.assertEqual(self.me.cairn("cat", f"latest:{tree}/big").stdout, bytes(big))
+
+    def test_unreadable_files_are_named_and_the_exit_code_is_3(self):
+        tree = self.tree()
+        (tree / "fine").write_text("fine")
+        gone = self.folder("not there")
+        done = self.me.cairn("backup", tree, gone, "--json", expect=3)
+        errors = [json.loads(line) for line in done.stderr.decode().splitlines()]
+        self.assertEqual([e["item"] for e in errors], [str(gone)])
+        summary = json.loads(done.stdout.decode().splitlines()[-1])
+        self.assertEqual((summary["files_new"], summary["error_count"]), (1, 1))
+        self.me.cairn("backup", gone, expect=10)
+        self.me.cairn("backup", expect=2)
+        self.me.cairn("backup", tree, "--exclude", "[", expect=2)
+
+    def test_a_file_that_the_user_may_not_read(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs to become another user")
+        tree = self.tree()
+        (tree / "mine").write_text("mine")
+        (tree / "secret").write_text("secret")
+        (tree / "closed").mkdir()
+        (tree / "closed/inside").write_text("x")
+        os.chmod(tree / "secret", 0)
+        os.chmod(tree / "closed", 0)
+        for path in [self.pool.root, *tree.parents]:
+            if str(path).startswith(str(self.pool.root)):
+                os.chmod(path, 0o755)
+        home = self.folder("home")
+        subprocess.run(["cp", "-a", self.me.home, home], check=True)
+        subprocess.run(["chown", "-R", "65534", home], check=True)
+        done = subprocess.run([BIN / "cairn", "backup", tree, "--json", "--home", home], capture_output=True, user=65534, group=65534,
+                              extra_groups=[], timeout=PATIENCE)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        named = [json.loads(line)["item"] for line in done.stderr.decode().splitlines()]
+        self.assertEqual(sorted(named), [str(tree / "closed"), str(tree / "secret")])
+        listed = self.me.cairn("ls", json.loads(done.stdout.decode().splitlines()[-1])["snapshot_id"]).stdout.decode().splitlines()
+        self.assertIn(str(tree / "mine"), listed)
+        self.assertNotIn(str(tree / "secret"), listed)
+
+    def test_excludes(self):
+        tree = self.tree()
+        for name in ["a.c", "a.o", "B.TMP", "sub/b.o", "sub/deep/x/bar/in", "keep/c.o", "big", "cache/data", "cache/CACHEDIR.TAG", "marked/x", "marked/.nobackup"]:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text("x")
+        (tree / "big").write_bytes(b"x" * 5000)
+        (tree / "cache/CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+        patterns = self.folder("patterns")
+        patterns.write_text("# objects\n*.o\n\n!keep/*.o\n$TREE/sub/**/bar\n")
+        os.environ["TREE"] = str(tree)
+        summary = self.backup(tree, "--exclude-file", patterns, "--iexclude", "*.tmp", "--exclude-caches", "--exclude-if-present", ".nobackup",
+                              "--exclude-larger-than", "4K")
+        nodes = self.lines("ls", summary["snapshot_id"])[1:]
+        files = sorted(os.path.relpath(n["path"], tree) for n in nodes if n["type"] == "file")
+        self.assertEqual(files, ["a.c", "cache/CACHEDIR.TAG", "keep/c.o", "marked/.nobackup"])
+
+    def test_relative_paths_lists_of_files_and_streams(self):
+        tree = self.tree()
+        (tree / "work").mkdir()
+        for name in ["one", "two", "three.txt", "work/four"]:
+            (tree / name).write_text(name)
+        here = os.getcwd()
+        os.chdir(tree)
+        try:
+            relative = self.backup("work", "./one")
+            everything = self.backup(".")
+            listed = self.folder("list")
+            listed.write_bytes(b"one\0work/four\0")
+            raw = self.backup("--files-from-raw", listed)
+            listed.write_text("*.txt\n# not this\n  two  \n")
+            patterns = self.backup("--files-from", listed)
+        finally:
+            os.chdir(here)
+        def paths(summary):
+            return [n["path"] for n in self.lines("ls", summary["snapshot_id"])[1:] if n["type"] == "file"]
+        self.assertEqual(paths(relative), ["/one", "/work/four"])
+        self.assertEqual(paths(everything), ["/one", "/three.txt", "/two", "/work/four"])
+        self.assertEqual(paths(raw), ["/one", "/work/four"])
+        self.assertEqual(paths(patterns), ["/three.txt", "/two"])
+        content = os.urandom(3 << 20)
+        stream = subprocess.run([BIN / "cairn", "backup", "--stdin", "--stdin-filename", "dump.sql", "--home", self.me.home], input=content,
+                                capture_output=True, timeout=PATIENCE)
+        self.assertEqual(stream.returncode, 0, stream.stderr)
+        self.assertEqual(self.me.cairn("cat", "latest:/dump.sql").stdout, content)
+        run(BIN / "cairn", "backup", "--home", self.me.home, "--stdin-from-command", "--stdin-filename", "words", "--", "echo", "hello")
+        self.assertEqual(self.me.cairn("cat", "latest:/words").stdout, b"hello\n")
+        count = len(json.loads(self.me.cairn("snapshots", "--json").stdout))
+        run(BIN / "cairn", "backup", "--home", self.me.home, "--stdin-from-command", "--", "sh", "-c", "echo half; exit 3", expect=1)
+        self.assertEqual(len(json.loads(self.me.cairn("snapshots", "--json").stdout)), count)
+
+    def test_dry_run_leaves_nothing(self):
+        tree = self.tree()
+        make_zoo(tree)
+        before = len(json.loads(self.me.cairn("snapshots", "--json").stdout))
+        summary = self.backup(tree, "-n")
+        self.assertTrue(summary["dry_run"])
+        self.assertNotIn("snapshot_id", summary)
+        self.assertGreater(summary["files_new"], 20)
+        self.assertEqual(len(json.loads(self.me.cairn("snapshots", "--json").stdout)), before)
+
+    def test_names_that_are_not_utf8_survive_in_json(self):
+        tree = self.tree()
+        odd = os.fsencode(tree) + b"/\xff\xfe"
+        os.mkdir(odd)
+        with open(odd + b"/in", "wb"):
+            pass
+        summary = self.backup(odd)
+        snapshot = json.loads(self.me.cairn("snapshots", summary["snapshot_id"], "--json").stdout)[0]
+        self.assertEqual(base64.b64decode(snapshot["paths_b64"][0]), odd)
+        head, *nodes = self.lines("ls", summary["snapshot_id"])
+        self.assertEqual((head["message_type"], head["struct_type"], head["id"]), ("snapshot", "snapshot", summary["snapshot_id"]))
+        self.assertIn(odd + b"/in", [base64.b64decode(n["path_b64"]) for n in nodes if "path_b64" in n])
+        self.assertEqual({n["struct_type"] for n in nodes}, {"node"})
+
+    def test_a_killed_backup_leaves_a_partial_snapshot_and_the_next_goes_on_from_it(self):
+        tree = self.tree()
+        source = random.Random(11)
+        for i in range(60):
+            (tree / f"{i:02}").write_bytes(source.randbytes(2 << 20))
+        process = subprocess.Popen([BIN / "cairn", "backup", tree, "--json", "--home", self.me.home], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env={**os.environ, "CAIRN_CHECKPOINT_SECONDS": "0"})
+        deadline = time.monotonic() + PATIENCE
+        partial = []
+        while not partial and process.poll() is None and time.monotonic() < deadline:
+            partial = [s for s in json.loads(self.me.cairn("snapshots", "--path", tree, "--json").stdout)
+                       if s.get("partial") and s["summary"]["data_added"] > 20 << 20]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        self.assertTrue(partial, "a checkpoint was seen while it ran")
+        self.assertIn("partial", self.me.cairn("snapshots", "--path", tree).stdout.decode())
+        left = [s for s in json.loads(self.me.cairn("snapshots", "--path", tree, "--json").stdout)]
+        self.assertEqual(len(left), 1)
+        summary = self.backup(tree)
+        self.assertLess(summary["data_added"], 101 << 20)
+        self.assertGreater(summary["resumed_files"], 0)
+        snapshots = json.loads(self.me.cairn("snapshots", "--path", tree, "--json").stdout)
+        self.assertEqual([s["id"] for s in snapshots], [summary["snapshot_id"]])
+        self.assertNotIn("partial", snapshots[0])
+        out = self.folder("out")
+        self.me.cairn("restore", f"latest:{tree}", "--path", tree, "-t", out)
+        self.same(describe(tree), describe(out))
+
+    def test_restore_selects_overwrites_and_deletes(self):
+        tree = self.tree()
+        for name in ["a.txt", "b.c", "sub/c.txt", "sub/d.c", "other/e.c"]:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text("from the backup: " + name)
+        (tree / "large").write_bytes(os.urandom(2 << 20))
+        snapshot = self.backup(tree)["snapshot_id"] + ":" + str(tree)
+
+        def files(root):
+            return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+        some = self.folder("some")
+        self.me.cairn("restore", snapshot, "-t", some, "-i", "*.txt")
+        self.assertEqual(files(some), ["a.txt", "sub/c.txt"])
+        self.assertFalse((some / "other").exists())
+        rest = self.folder("rest")
+        self.me.cairn("restore", snapshot, "-t", rest, "-e", "*.c", "-e", "/large")
+        self.assertEqual(files(rest), ["a.txt", "sub/c.txt"])
+        self.me.cairn("restore", snapshot, "-t", rest, "-e", "x", "-i", "y", expect=2)
+
+        out = self.folder("out")
+        dry = self.me.json("restore", snapshot, "-t", out, "--dry-run")
+        self.assertEqual(dry["files_restored"], 6)
+        self.assertFalse(out.exists())
+        self.me.cairn("restore", snapshot, "-t", out)
+        again = self.me.json("restore", snapshot, "-t", out)
+        self.assertEqual((again["files_restored"], again["files_skipped"]), (0, 6))
+        # Same size and time, other bytes: "always" sees it, "if-changed" does not.
+        info = os.stat(out / "large")
+        with open(out / "large", "r+b") as file:
+            file.seek(1 << 20)
+            file.write(b"damaged")
+        os.utime(out / "large", ns=(info.st_atime_ns, info.st_mtime_ns))
+        self.assertEqual(self.me.json("restore", snapshot, "-t", out, "--overwrite", "if-changed")["files_restored"], 0)
+        self.assertEqual(self.me.json("restore", snapshot, "-t", out, "--overwrite", "always")["files_restored"], 1)
+        self.assertEqual((out / "large").read_bytes(), (tree / "large").read_bytes())
+        (out / "a.txt").write_text("newer than the backup")
+        os.remove(out / "b.c")
+        never = self.me.json("restore", snapshot, "-t", out, "--overwrite", "never")
+        self.assertEqual((never["files_restored"], (out / "a.txt").read_text()), (1, "newer than the backup"))
+        self.me.cairn("restore", snapshot, "-t", out, "--overwrite", "if-newer")
+        self.assertEqual((out / "a.txt").read_text(), "newer than the backup")
+        os.utime(out / "a.txt", ns=(1, 1))
+        self.me.cairn("restore", snapshot, "-t", out, "--overwrite", "if-newer")
+        self.assertEqual((out / "a.txt").read_text(), "from the backup: a.txt")
+
+        (out / "sub/extra").write_text("x")
+        (out / "extra folder/in").mkdir(parents=True)
+        would = self.me.json("restore", snapshot, "-t", out, "--delete", "--dry-run")
+        self.assertEqual(would["files_deleted"], 2)
+        self.assertTrue((out / "sub/extra").exists())
+        done = self.me.json("restore", snapshot, "-t", out, "--delete", "--verify")
+        self.assertEqual((done["files_deleted"], done["error_count"]), (2, 0))
+        self.same(describe(tree), describe(out))
+        self.me.cairn("restore", snapshot, expect=2)
+        self.me.cairn("restore", "0123456789abcdef", "-t", out, expect=10)
+        self.me.cairn("restore", "latest:/no/such", "-t", out, expect=10)
+
+    def test_with_two_holders_down_it_all_comes_back(self):
+        tree = self.tree()
+        make_zoo(tree)
+        snapshot = self.backup(tree, "--wait", "placed")["snapshot_id"]
+        for node in self.pool.nodes[4:6]:
+            node.end(signal.SIGKILL)
+        try:
+            out = self.folder("out")
+            back = self.me.json("restore", f"{snapshot}:{tree}", "-t", out, "--verify")
+            self.assertEqual(back["error_count"], 0)
+            self.same(all_of(tree), all_of(out))
+        finally:
+            for node in self.pool.nodes[4:6]:
+                node.start()
+            self.pool.wait_for(6)
+
+    def test_a_snapshot_is_a_tree_for_the_other_commands(self):
+        tree = self.tree()
+        (tree / "file").write_text("content")
+        short = self.backup(tree)["snapshot_id"][:8]
+        self.assertEqual(self.me.cairn("cat", f"{short}:{tree}/file").stdout, b"content")
+        self.assertEqual(self.me.json("stat", f"{short}:{tree}/file")["inode"], os.stat(tree / "file").st_ino)
+        out = self.folder("out")
+        self.me.cairn("get", f"{short}:{tree}", out)
+        self.assertEqual(describe(tree), describe(out))
+        self.assertEqual(self.me.cairn("ls", f"{short}:{tree}").stdout, b"file\n")
+        self.assertEqual(self.me.cairn("ls", short, tree).stdout.decode().splitlines(), [str(tree), f"{tree}/file"])
+        self.me.cairn("put", tree / "file", f"{short}:/x", expect=10)
+        head = subprocess.run(f"{BIN}/cairn ls {short} --home {self.me.home} | head -1", shell=True, capture_output=True, timeout=PATIENCE)
+        self.assertEqual(len(head.stdout.splitlines()), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
