@@ -121,17 +121,31 @@ void clip(Extent& extent, uint64_t first, uint64_t last) {
 
 env::Task<Result<std::vector<Extent>>> find_extents(std::shared_ptr<ItemReader> items, InodeId id, uint64_t first,
                                                     uint64_t last, size_t limit) {
-  // One that begins before `first` may reach into the range; none is longer than a chunk.
-  const uint64_t from = first >= kMaxChunkSize ? first - kMaxChunkSize + 1 : 0;
-  std::vector<Extent> found;
-  std::string begin = extent_key(id, from);
+  // One that begins before `first` may reach into the range. None is longer than a chunk, most are not longer than
+  // kExtentSize; and once one is found that begins at or before `first`, none before it matters.
   const std::string end = last == UINT64_MAX ? range_of(id, ItemKind::extent).last : extent_key(id, last);
+  std::vector<Extent> found;
+  uint64_t from = first >= kExtentSize ? first - kExtentSize + 1 : 0;
+  std::string begin = extent_key(id, from);
   while (found.size() < limit && begin < end) {
     const size_t page = limit - found.size() + 16;
     auto part = co_await items->scan(begin, end, page);
     if (!part) co_return fail(std::move(part.error()));
     auto extents = decode_extents(*part);
     if (!extents) co_return fail(std::move(extents.error()));
+    if (from > 0 && (extents->empty() || extents->front().offset > first)) {
+      const uint64_t longest = first >= kMaxChunkSize ? first - kMaxChunkSize + 1 : 0;
+      auto before = co_await items->scan(extent_key(id, longest), begin, SIZE_MAX);
+      if (!before) co_return fail(std::move(before.error()));
+      if (!before->empty()) {
+        const auto key = parse_inode_key(before->back().key);
+        if (!key) co_return fail(Code::corrupt, "extent's key");
+        auto extent = decode_extent(key->offset, before->back().value);
+        if (!extent) co_return fail(std::move(extent.error()));
+        if (extent->end() > first) found.push_back(std::move(*extent));
+      }
+    }
+    from = 0;  // what was before is looked at once
     for (Extent& extent : *extents) {
       if (extent.end() > first && found.size() < limit) found.push_back(std::move(extent));
     }

@@ -32,10 +32,6 @@ class ChunkCache {
   virtual Counters counters() const = 0;
 };
 
-// In memory only: the last `max_bytes` of plaintext.
-std::unique_ptr<ChunkCache> make_memory_chunk_cache(env::World world, std::shared_ptr<ChunkReader> chunks,
-                                                    size_t max_bytes);
-
 struct ChunkCacheOptions {
   size_t memory_bytes = 64 * kMiB;  // of plaintext kept in memory
   std::string folder;               // of the disk cache, made when it is not there; one cache at a time. Empty: none

@@ -179,8 +179,9 @@ class FileSystem::Impl {
   };
   struct OpenFile {
     InodeId inode = 0;
-    // Read-ahead: where a sequential reader goes on, what is asked for already, how far to look.
-    uint64_t expected = 0, asked = 0, window = 0;
+    // Read-ahead: where a run of reads began, where it goes on, bytes read in it; what is asked for already, how far to
+    // look.
+    uint64_t begin = 0, expected = 0, read = 0, asked = 0, window = 0;
     bool asking = false;
   };
   using OpenFilePtr = std::shared_ptr<OpenFile>;

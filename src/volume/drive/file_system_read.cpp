@@ -129,15 +129,19 @@ env::Task<FsResult<std::vector<Buffer>>> FileSystem::Impl::gather(std::vector<Ex
 
 void FileSystem::Impl::read_ahead(const OpenFilePtr& open, uint64_t offset, uint64_t end, uint64_t size) {
   OpenFile& file = *open;
-  const bool follows = file.expected > 0 && offset <= file.expected + kReadDisorder &&
-                       offset + kReadDisorder >= file.expected && end > kReadDisorder / 16;
-  if (!follows) {
-    file.window = 0;
-    file.asked = 0;
+  // A run: each read begins near the end of those before, and together they have read most of what it spans.
+  const bool near = file.read > 0 && offset <= file.expected + kReadDisorder && offset + kReadDisorder >= file.expected;
+  const uint64_t begin = std::min(file.begin, offset), expected = std::max(file.expected, end);
+  if (!near || (file.read + end - offset) * 2 < expected - begin) {
+    file.begin = offset;
     file.expected = end;
+    file.read = end - offset;
+    file.window = file.asked = 0;
     return;
   }
-  file.expected = std::max(file.expected, end);
+  file.begin = begin;
+  file.expected = expected;
+  file.read += end - offset;
   file.asked = std::max(file.asked, file.expected);
   // Half a window is always asked for: requests of some size, and never a gap.
   const uint64_t ahead = file.asked - file.expected;

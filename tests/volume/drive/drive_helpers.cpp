@@ -108,8 +108,9 @@ void DriveFs::check() {
     }
   }
   const auto& head = *world.pending.base();
-  CHECK(static_cast<int64_t>(head.files) + world.pending.figures().files == files);
-  CHECK(static_cast<int64_t>(head.bytes) + world.pending.figures().bytes == bytes);
+  const volume::Figures active = world.pending.figures(), sealed = world.sealed_figures;
+  CHECK(static_cast<int64_t>(head.files) + sealed.files + active.files == files);
+  CHECK(static_cast<int64_t>(head.bytes) + sealed.bytes + active.bytes == bytes);
   CHECK(world.staging.used_bytes() == world.pending.staged_bytes());
 }
 

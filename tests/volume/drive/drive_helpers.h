@@ -7,7 +7,8 @@
 namespace cairn::test {
 
 struct DriveFs {
-  explicit DriveFs(uint64_t seed = 1, volume::FileSystemOptions options = {}) : world(seed, options) {}
+  explicit DriveFs(uint64_t seed = 1, volume::FileSystemOptions options = {}, volume::JournalSink* journal = nullptr)
+      : world(seed, options, journal) {}
 
   volume::FileSystem& fs() { return *world.fs; }
   WallTime now() { return world.node.world().clock.wall_now(); }

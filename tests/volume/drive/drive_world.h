@@ -102,17 +102,17 @@ class StrictStaging final : public volume::Staging {
 };
 
 struct DriveWorld {
-  explicit DriveWorld(uint64_t seed = 1, volume::FileSystemOptions options = {})
+  explicit DriveWorld(uint64_t seed = 1, volume::FileSystemOptions options = {}, volume::JournalSink* journal = nullptr)
       : sim(seed),
         node(sim.add_node()),
         packs(pool, node.world(), seed),
         slow(nodes, node.world(), seed),
         tree(slow, keys),
         numbers(node.world().random),
-        pending(tree, numbers, std::make_shared<volume::Head>(), nullptr),
+        pending(tree, numbers, std::make_shared<volume::Head>(), journal),
         staging(node.world(), seed),
         chunks(std::make_shared<volume::ChunkReader>(node.world(), packs, keys, false)),
-        cache(volume::make_memory_chunk_cache(node.world(), chunks, 4 * kMiB)),
+        cache(volume::make_chunk_cache(node.world(), chunks, {.memory_bytes = 16 * kMiB, .folder = {}})),
         fs(std::make_unique<volume::FileSystem>(node.world(), pending, numbers, staging, *cache, options)) {
     pending.on_staged([this](uint64_t segment, int64_t bytes) { staging.use(segment, bytes); });
   }
@@ -164,10 +164,19 @@ struct DriveWorld {
     head->bytes += static_cast<uint64_t>(batch.figures.bytes);
     ++head->state.sequence;
     pending.committed(head);
+    sealed_figures = {};
+  }
+  volume::Pending::Batch seal() {
+    auto batch = pending.seal();
+    sealed_figures = batch.figures;
+    return batch;
+  }
+  void unseal() {
+    pending.unseal();
+    sealed_figures = {};
   }
   void commit() {
-    if (!pending.has_active()) return;
-    run(commit_sealed(pending.seal()));
+    if (pending.has_active()) run(commit_sealed(seal()));
   }
 
   sim::SimWorld sim;
@@ -180,6 +189,7 @@ struct DriveWorld {
   volume::Tree tree;
   volume::InodeNumbers numbers;
   volume::Pending pending;
+  volume::Figures sealed_figures;
   StrictStaging staging;
   std::shared_ptr<volume::ChunkReader> chunks;
   std::unique_ptr<volume::ChunkCache> cache;
