@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
   std::string home;
   std::vector<Declared> declared;
   std::map<std::string, CLI::App*> groups;  // "store" of "store add"
-  for (auto commands : {pool_commands(), volume_commands(), file_commands(), backup_commands(), demo_commands()}) {
+  for (auto commands :
+       {pool_commands(), volume_commands(), file_commands(), backup_commands(), snapshot_commands(), demo_commands()}) {
     for (Command& command : commands) {
       CLI::App* parent = &app;
       std::string name = command.name;
@@ -58,6 +59,10 @@ int main(int argc, char** argv) {
       CLI::App* sub = parent->add_subcommand(name, command.summary);
       sub->footer("Example:\n  " + command.example);
       auto run = command.declare(*sub);
+      // An option that may be repeated takes one word each time, not the paths that stand behind it.
+      for (CLI::Option* option : sub->get_options()) {
+        if (!option->get_positional()) option->allow_extra_args(false);
+      }
       add_common(*sub, context, home);
       declared.push_back({sub, [run = std::move(run), full = command.name](Context& c) {
                             c.output.command = full;

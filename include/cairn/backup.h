@@ -101,6 +101,76 @@ struct RestoreReport {
   double seconds = 0;
 };
 
+// --- snapshots that go, tags ---
+
+struct ForgetOptions {
+  std::vector<std::string> names;  // these, whatever a policy says
+  SnapshotFilter filter;
+  // restic's options: {"keep-daily", "7"}, {"keep-within", "1y6m"}, {"keep-tag", "a,b"}, and {"keep-size", "200G"}.
+  std::vector<std::pair<std::string, std::string>> keep;
+  std::string group_by = "host,paths";
+  bool dry_run = false;
+};
+struct ForgetReport {
+  struct Kept {
+    SnapshotReport snapshot;
+    std::vector<std::string> reasons;
+  };
+  struct Group {
+    std::string host;
+    std::vector<std::string> paths, tags;  // only what it is grouped by
+    std::vector<Kept> keep;
+    std::vector<SnapshotReport> remove;
+  };
+  std::vector<Group> groups;  // of a policy
+  std::vector<SnapshotReport> removed;
+};
+struct TagOptions {
+  std::vector<std::string> names;
+  SnapshotFilter filter;
+  std::optional<std::vector<std::string>> set;  // lists "a,b"; a single "": none
+  std::vector<std::string> add, remove;
+};
+struct TagReport {
+  std::vector<std::pair<std::string, std::string>> changed;  // IDs before and after
+};
+
+// --- looking into them ---
+
+struct FindOptions {
+  std::vector<std::string> patterns;
+  bool ignore_case = false;
+  std::vector<std::string> names;
+  SnapshotFilter filter;
+  std::optional<WallTime> oldest, newest;  // mtimes
+};
+struct StatsOptions {
+  std::vector<std::string> names;
+  SnapshotFilter filter;
+  enum class Mode : uint8_t {
+    restore_size,       // what a restore of each would write
+    files_by_contents,  // each content once
+    raw_data,           // each chunk once, as it is stored before the erasure code
+  } mode = Mode::restore_size;
+};
+struct StatsReport {
+  uint64_t snapshots = 0, files = 0, blobs = 0;
+  uint64_t size = 0, uncompressed_size = 0;
+};
+struct DiffChange {
+  std::string path;      // folders end in '/'
+  std::string modifier;  // "+", "-", "T" (another type), "M" (content), "U" (metadata), or of these together
+};
+struct DiffFigures {
+  uint64_t files = 0, dirs = 0, others = 0;
+  uint64_t blobs = 0, bytes = 0;  // chunks of the files that differ, which the other side's have not
+};
+struct DiffReport {
+  SnapshotReport before, after;
+  uint64_t changed_files = 0;
+  DiffFigures added, removed;
+};
+
 class Backups {
  public:
   // The client outlives it, and runs its work.
@@ -123,6 +193,22 @@ class Backups {
 
   // Errors: those that concern all; of single entries it tells on_error and goes on.
   Result<RestoreReport> restore(const RestoreOptions& options);
+
+  // Removes the snapshots that are named, or those that the policy does not keep. Code::bad_input for an empty policy;
+  // Code::denied, and nothing is removed, when none of a group would be left.
+  Result<ForgetReport> forget(const ForgetOptions& options);
+  Result<TagReport> tag(const TagOptions& options);
+
+  // Entries whose path fits a pattern to its end. on_snapshot comes before its matches, and for those without any too.
+  Status find(const FindOptions& options, const std::function<void(const SnapshotReport&)>& on_snapshot,
+              const std::function<bool(const FileStatus&)>& visit);
+  Result<StatsReport> stats(const StatsOptions& options);
+  // `before`, `after`: of one folder each where they are named "ID:/folder". Changes come in the order of paths.
+  Result<DiffReport> diff(const std::string& before, const std::string& after, bool metadata,
+                          const std::function<bool(const DiffChange&)>& visit);
+  // A file's bytes, or a folder as a tar archive (pax).
+  Status dump(const std::string& name, const SnapshotFilter& filter, const std::string& path,
+              const Client::WriteBytes& write);
 
  private:
   Client& client_;

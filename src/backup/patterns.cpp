@@ -58,19 +58,20 @@ std::optional<bool> match_class(std::string_view& pattern, unsigned char byte) {
   return found != negated;
 }
 
-// Whether the parts fit a run of names that begins at the first one; what is left of the names is below it.
+// Whether the parts fit a run of names that begins at the first one; what is left of the names is below it, and with
+// `whole` there is none.
 bool match_from(const std::vector<std::string>& parts, size_t part, const std::vector<std::string_view>& names,
-                size_t name) {
+                size_t name, bool whole) {
   for (; part < parts.size(); ++part, ++name) {
     if (parts[part] == "**") {
       for (size_t rest = name; rest <= names.size(); ++rest) {
-        if (match_from(parts, part + 1, names, rest)) return true;
+        if (match_from(parts, part + 1, names, rest, whole)) return true;
       }
       return false;
     }
     if (name == names.size() || !match_part(parts[part], names[name]).value_or(false)) return false;
   }
-  return true;
+  return !whole || name == names.size();
 }
 
 // Whether the names could be the beginning of what fits.
@@ -167,14 +168,22 @@ Result<Patterns> Patterns::parse(const std::vector<std::string>& patterns, bool 
 }
 
 bool Patterns::match(std::string_view path) const {
+  return look(path, false);
+}
+
+bool Patterns::match_whole(std::string_view path) const {
+  return look(path, true);
+}
+
+bool Patterns::look(std::string_view path, bool whole) const {
   const std::string lowered = ignore_case_ ? lower(path) : std::string();
   const std::vector<std::string_view> names = parts_of(ignore_case_ ? std::string_view(lowered) : path);
   bool matched = false;
   for (const Pattern& pattern : patterns_) {
     if (matched != pattern.negated) continue;  // it could change nothing
-    bool fits = match_from(pattern.parts, 0, names, 0);
+    bool fits = match_from(pattern.parts, 0, names, 0, whole);
     for (size_t from = 1; !fits && !pattern.anchored && from < names.size(); ++from)
-      fits = match_from(pattern.parts, 0, names, from);
+      fits = match_from(pattern.parts, 0, names, from, whole);
     if (fits) matched = !pattern.negated;
   }
   return matched;

@@ -24,6 +24,8 @@ class Patterns {
   bool empty() const { return patterns_.empty(); }
   // `path`: absolute.
   bool match(std::string_view path) const;
+  // The same, but the pattern must reach to the path's own name: what is below what fits does not.
+  bool match_whole(std::string_view path) const;
   // Whether something below the folder `path` might fit though the folder does not: what restore -i must walk into.
   bool may_match_below(std::string_view path) const;
 
@@ -33,6 +35,7 @@ class Patterns {
     bool anchored = false, negated = false;
   };
   std::vector<Pattern> patterns_;
+  bool look(std::string_view path, bool whole) const;
   bool ignore_case_ = false;
 };
 

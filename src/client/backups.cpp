@@ -3,8 +3,11 @@
 #include "cairn/backup.h"
 
 #include "client/backup_run.h"
+#include "client/dump.h"
 #include "client/namespace_ops.h"
 #include "client/restore.h"
+#include "client/snapshot_ops.h"
+#include "client/snapshot_walks.h"
 #include "client/snapshots.h"
 #include "client/tree_path.h"
 
@@ -49,6 +52,39 @@ Status Backups::list(const std::string& name, const SnapshotFilter& filter, cons
   return core.run<void>([&]() -> env::Task<Status> {
     return client::list_snapshot(core, name, filter, folders, recursive, on_snapshot, visit);
   });
+}
+
+Result<ForgetReport> Backups::forget(const ForgetOptions& options) {
+  Core& core = client_.core();
+  return core.run<ForgetReport>([&] { return client::forget_snapshots(core, options); });
+}
+
+Result<TagReport> Backups::tag(const TagOptions& options) {
+  Core& core = client_.core();
+  return core.run<TagReport>([&] { return client::tag_snapshots(core, options); });
+}
+
+Status Backups::find(const FindOptions& options, const std::function<void(const SnapshotReport&)>& on_snapshot,
+                     const std::function<bool(const FileStatus&)>& visit) {
+  Core& core = client_.core();
+  return core.run<void>([&] { return client::find_in_snapshots(core, options, on_snapshot, visit); });
+}
+
+Result<StatsReport> Backups::stats(const StatsOptions& options) {
+  Core& core = client_.core();
+  return core.run<StatsReport>([&] { return client::snapshot_stats(core, options); });
+}
+
+Result<DiffReport> Backups::diff(const std::string& before, const std::string& after, bool metadata,
+                                 const std::function<bool(const DiffChange&)>& visit) {
+  Core& core = client_.core();
+  return core.run<DiffReport>([&] { return client::diff_snapshots(core, before, after, metadata, visit); });
+}
+
+Status Backups::dump(const std::string& name, const SnapshotFilter& filter, const std::string& path,
+                     const Client::WriteBytes& write) {
+  Core& core = client_.core();
+  return core.run<void>([&] { return client::dump_snapshot(core, name, filter, path, write); });
 }
 
 Result<RestoreReport> Backups::restore(const RestoreOptions& options) {

@@ -7,18 +7,6 @@
 
 namespace cairn::client {
 
-namespace {
-
-constexpr size_t kListPage = 4096;
-constexpr size_t kMaxVolumeName = 64;
-
-env::Task<Result<OpenVolume*>> opened(Core& core, std::string tree, bool create) {
-  auto settled = co_await core.settle();
-  if (!settled) co_return fail(std::move(settled.error()));
-  auto open = co_await core.open_volume(std::move(tree), create);
-  co_return open;
-}
-
 FileStatus describe(std::string path, volume::InodeId id, const volume::Inode& inode) {
   FileStatus status{.path = std::move(path),
                     .type = static_cast<FileType>(static_cast<int>(inode.type) - 1),
@@ -38,6 +26,19 @@ FileStatus describe(std::string path, volume::InodeId id, const volume::Inode& i
   if (inode.type == volume::FileType::symlink) status.target = inode.inline_data;
   return status;
 }
+
+namespace {
+
+constexpr size_t kListPage = 4096;
+constexpr size_t kMaxVolumeName = 64;
+
+env::Task<Result<OpenVolume*>> opened(Core& core, std::string tree, bool create) {
+  auto settled = co_await core.settle();
+  if (!settled) co_return fail(std::move(settled.error()));
+  auto open = co_await core.open_volume(std::move(tree), create);
+  co_return open;
+}
+
 static_assert(static_cast<int>(FileType::file) == static_cast<int>(volume::FileType::file) - 1);
 static_assert(static_cast<int>(FileType::block_device) == static_cast<int>(volume::FileType::block_device) - 1);
 

@@ -7,6 +7,7 @@
 namespace cairn::client {
 
 env::Task<Status> list_folder(Core& core, TreePath path, bool recursive, std::function<bool(const FileStatus&)> visit);
+FileStatus describe(std::string path, volume::InodeId id, const volume::Inode& inode);
 // As Backups::list().
 env::Task<Status> list_snapshot(Core& core, std::string name, SnapshotFilter filter, std::vector<std::string> folders,
                                 bool recursive, std::function<void(const SnapshotReport&)> on_snapshot,

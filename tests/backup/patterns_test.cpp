@@ -136,6 +136,16 @@ TEST_CASE("a folder may hold something that fits though it does not") {
   CHECK(Patterns::parse({"/a/**/b"}, false)->may_match_below("/a/x/y"));
 }
 
+TEST_CASE("a whole match reaches to the path's own name") {
+  auto patterns = Patterns::parse({"sub", "*.c", "/a/**/z"}, false);
+  REQUIRE(patterns);
+  CHECK(patterns->match_whole("/x/sub"));
+  CHECK_FALSE(patterns->match_whole("/x/sub/y"));
+  CHECK(patterns->match_whole("/x/sub/y.c"));
+  CHECK(patterns->match_whole("/a/b/c/z"));
+  CHECK_FALSE(patterns->match_whole("/a/b/z/c"));
+}
+
 TEST_CASE("a file of patterns: comments, blanks, variables") {
   const auto variable = [](const std::string& name) { return name == "HOME" ? std::string("/home/bob") : ""; };
   const std::string text =

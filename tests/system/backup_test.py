@@ -181,8 +181,8 @@ class Backup(PoolTest):
         patterns = self.folder("patterns")
         patterns.write_text("# objects\n*.o\n\n!keep/*.o\n$TREE/sub/**/bar\n")
         os.environ["TREE"] = str(tree)
-        summary = self.backup(tree, "--exclude-file", patterns, "--iexclude", "*.tmp", "--exclude-caches", "--exclude-if-present", ".nobackup",
-                              "--exclude-larger-than", "4K")
+        summary = self.backup("--exclude-file", patterns, "--exclude-caches", "--exclude-if-present", ".nobackup", "--exclude-larger-than", "4K",
+                              "--iexclude", "*.tmp", tree)
         nodes = self.lines("ls", summary["snapshot_id"])[1:]
         files = sorted(os.path.relpath(n["path"], tree) for n in nodes if n["type"] == "file")
         self.assertEqual(files, ["a.c", "cache/CACHEDIR.TAG", "keep/c.o", "marked/.nobackup"])
@@ -361,6 +361,171 @@ class Backup(PoolTest):
         self.me.cairn("put", tree / "file", f"{short}:/x", expect=10)
         head = subprocess.run(f"{BIN}/cairn ls {short} --home {self.me.home} | head -1", shell=True, capture_output=True, timeout=PATIENCE)
         self.assertEqual(len(head.stdout.splitlines()), 1)
+
+
+class Snapshots(PoolTest):
+    """forget, tag, find, diff, stats, dump."""
+    NODES, LIMIT = 3, "1G"
+
+    def tree(self):
+        tree = self.folder("tree")
+        tree.mkdir()
+        return tree
+
+    def backup(self, *words):
+        return [json.loads(line) for line in self.me.cairn("backup", *words, "--json").stdout.decode().splitlines()][-1]["snapshot_id"]
+
+    def snapshots(self, *words):
+        return json.loads(self.me.cairn("snapshots", *words, "--json").stdout)
+
+    def test_forget_by_policy_and_by_id(self):
+        tree = self.tree()
+        ids = []
+        for day in range(1, 11):
+            (tree / "day").write_text(str(day))
+            ids.append(self.backup(tree, "--time", f"2026-01-{day:02} 12:00:00"))
+        other = self.backup(tree, "--host", "other", "--time", "2026-01-01 12:00:00")
+        mine = ["--path", tree, "--host", self.snapshots(ids[0])[0]["hostname"]]
+        dry = json.loads(self.me.cairn("forget", "--keep-daily", "3", "--path", tree, "-n", "--json").stdout)
+        self.assertEqual(len(dry), 2)  # a group for each host
+        group = [g for g in dry if g["host"] != "other"][0]
+        self.assertEqual([s["id"] for s in group["keep"]], ids[7:])
+        self.assertEqual([s["id"] for s in group["remove"]], ids[:7])
+        self.assertEqual(group["reasons"][0]["matches"], ["daily snapshot"])
+        self.assertEqual(len(self.snapshots(*mine)), 10)
+        self.me.cairn("forget", "--keep-daily", "3", "--keep-weekly", "2", "--path", tree)
+        left = [s["id"] for s in self.snapshots(*mine)]
+        self.assertEqual(left, [ids[3], *ids[7:]])  # 4 January 2026 is a Sunday
+        self.assertEqual([s["id"] for s in self.snapshots("--host", "other", "--path", tree)], [other])
+        self.me.cairn("forget", ids[3][:8], ids[8])
+        self.assertEqual([s["id"] for s in self.snapshots(*mine)], [ids[7], ids[9]])
+        # What is shared with the ones that went is still there.
+        self.assertEqual(self.me.cairn("cat", f"{ids[7][:8]}:{tree}/day").stdout, b"8")
+        self.me.cairn("forget", expect=2)
+        self.me.cairn("forget", "--keep-last", "0", expect=2)
+        self.me.cairn("forget", "--keep-last", "x", expect=2)
+        self.me.cairn("forget", "--keep-tag", "nobody has it", "--path", tree, expect=1)
+        self.assertEqual(len(self.snapshots(*mine)), 2)
+        self.me.cairn("forget", ids[0], expect=10)
+
+    def test_tags(self):
+        tree = self.tree()
+        (tree / "f").write_text("f")
+        first = self.backup(tree, "--tag", "a,b", "--tag", "c")
+        self.assertEqual(self.snapshots(first)[0]["tags"], ["a", "b", "c"])
+        lines = [json.loads(line) for line in self.me.cairn("tag", "--add", "d", "--remove", "a", first, "--json").stdout.decode().splitlines()]
+        self.assertEqual([l["message_type"] for l in lines], ["changed", "summary"])
+        changed = self.snapshots(lines[0]["new_snapshot_id"])[0]
+        self.assertEqual((changed["tags"], changed["original"]), (["b", "c", "d"], first))
+        self.me.cairn("snapshots", first, expect=10)
+        self.me.cairn("tag", "--set", "x", "--tag", "b,d")
+        self.assertEqual([s["tags"] for s in self.snapshots("--tag", "x")], [["x"]])
+        self.assertEqual(self.snapshots("--tag", "b"), [])
+        self.me.cairn("tag", "--set", "x", "--add", "y", expect=2)
+        self.assertEqual(self.me.cairn("cat", f"latest:{tree}/f").stdout, b"f")
+
+    def test_find_diff_and_stats(self):
+        tree = self.tree()
+        for name in ["same", "changed", "gone", "sub/deep/x.c", "sub/y.c", "turned"]:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(name)
+        big = os.urandom(1 << 20)
+        (tree / "big").write_bytes(big)
+        one = self.backup(tree)
+        os.remove(tree / "gone")
+        os.remove(tree / "turned")
+        (tree / "turned").mkdir()
+        (tree / "turned/in").write_text("in")
+        (tree / "changed").write_text("other")
+        os.chmod(tree / "same", 0o600)
+        (tree / "new").write_text("new")
+        (tree / "copy").write_bytes(big)
+        with open(os.fsencode(tree) + b"/\xff", "wb"):
+            pass
+        two = self.backup(tree)
+
+        found = json.loads(self.me.cairn("find", "*.c", "-s", one, "-s", two, "--json").stdout)
+        self.assertEqual([(f["snapshot"], f["hits"]) for f in found], [(one, 2), (two, 2)])
+        self.assertEqual([m["path"] for m in found[0]["matches"]], [f"{tree}/sub/deep/x.c", f"{tree}/sub/y.c"])
+        self.assertEqual(json.loads(self.me.cairn("find", "GONE", "-s", two, "--json").stdout), [])
+        self.assertIn(f"{tree}/gone", self.me.cairn("find", "-i", "GONE", "-s", one).stdout.decode().splitlines())
+
+        def changes(*words):
+            lines = [json.loads(line) for line in self.me.cairn("diff", *words, "--json").stdout.decode().splitlines()]
+            names = {base64.b64decode(l["path_b64"]) if "path_b64" in l else l["path"].encode(): l["modifier"] for l in lines[:-1]}
+            return {os.path.relpath(k, os.fsencode(tree)) + (b"/" if k.endswith(b"/") else b""): v for k, v in names.items()}, lines[-1]
+
+        what, statistics = changes(one, two)
+        self.assertEqual(what, {b"changed": "M", b"copy": "+", b"gone": "-", b"new": "+", b"turned/": "T", b"turned/in": "+", b"\xff": "+"})
+        self.assertEqual(statistics["changed_files"], 2)
+        self.assertEqual((statistics["added"]["files"], statistics["added"]["dirs"], statistics["removed"]["files"]), (4, 1, 2))
+        self.assertEqual((statistics["source_snapshot"], statistics["target_snapshot"]), (one, two))
+        what, _ = changes("--metadata", one, two)
+        self.assertEqual((what[b"same"], what[b"changed"]), ("U", "MU"))
+        what, _ = changes(f"{one}:{tree}/sub", f"{two}:{tree}/sub")
+        self.assertEqual(what, {})
+        what, _ = changes(one, one)
+        self.assertEqual(what, {})
+
+        stats = json.loads(self.me.cairn("stats", two, "--json").stdout)
+        files = [p for p in tree.rglob("*") if p.is_file()]
+        self.assertEqual(stats["total_size"], sum(p.stat().st_size for p in files))
+        self.assertEqual(stats["snapshots_count"], 1)
+        once = json.loads(self.me.cairn("stats", two, "--mode", "files-by-contents", "--json").stdout)
+        self.assertEqual(once["total_size"], stats["total_size"] - len(big))
+        raw = json.loads(self.me.cairn("stats", one, two, "--mode", "raw-data", "--json").stdout)
+        self.assertEqual(raw["total_uncompressed_size"], len(big))  # small files lie in the tree itself
+
+    def test_dump_a_file_and_a_folder(self):
+        tree = self.tree()
+        make_zoo(tree)
+        snapshot = self.backup(tree)
+        self.assertEqual(self.me.cairn("dump", snapshot, f"{tree}/1048576.bin").stdout, (tree / "1048576.bin").read_bytes())
+        archive = self.folder("out.tar")
+        self.me.cairn("dump", f"{snapshot}:{tree}", "/", "-t", archive)
+        out = self.folder("out")
+        out.mkdir()
+        subprocess.run(["tar", "--xattrs", "--xattrs-include=*", "--sparse", "-xpf", archive, "-C", out], check=True, capture_output=True)
+        before, after = describe(tree), describe(out)
+        before.pop(b"")
+        after.pop(b"")
+        before.pop(b"/socket")  # archives have none
+        # tar sets no times of symbolic links nor of hard links' folders by nanoseconds everywhere: all others must be right.
+        self.assertEqual(before.keys(), after.keys())
+        for key in before:
+            self.assertEqual(before[key], after[key], key)
+        self.me.cairn("dump", snapshot, "/no/such", expect=10)
+        self.me.cairn("dump", snapshot, f"{tree}/fifo", expect=2)
+
+    def test_backups_restores_and_forget_side_by_side(self):
+        trees = []
+        for i in range(3):
+            tree = self.folder(f"tree{i}")
+            tree.mkdir(parents=True)
+            trees.append(tree)
+            for j in range(20):
+                (tree / f"{j}").write_bytes(random.Random(j).randbytes(50_000))
+        for round in range(4):
+            for i, tree in enumerate(trees):
+                (tree / "round").write_text(f"{i} {round}")
+            going = [subprocess.Popen([BIN / "cairn", "backup", tree, "--set", f"s{i}", "--home", self.me.home], stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) for i, tree in enumerate(trees)]
+            if round > 0:
+                going.append(subprocess.Popen([BIN / "cairn", "forget", "--keep-last", "2", "--path", trees[0], "--home", self.me.home],
+                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL))
+            for process in going:
+                out, err = process.communicate(timeout=PATIENCE)
+                self.assertEqual(process.returncode, 0, err)
+        for i, tree in enumerate(trees):
+            mine = self.snapshots("--path", tree)
+            self.assertEqual({s["set"] for s in mine}, {f"s{i}"})
+            if i > 0:
+                self.assertEqual(len(mine), 4)
+            for snapshot in mine[-2:]:
+                out = self.folder(f"out{i}{snapshot['short_id']}")
+                self.me.cairn("restore", f"{snapshot['id']}:{tree}", "-t", out, "--verify")
+                self.assertEqual((out / "7").read_bytes(), (tree / "7").read_bytes())
+            self.assertEqual((out / "round").read_text(), f"{i} 3")
 
 
 if __name__ == "__main__":
