@@ -24,22 +24,23 @@ std::vector<Hash> level_above(const std::vector<Hash>& level) {
   return above;
 }
 
+constexpr uint8_t kLeaf = 0;
+
 }  // namespace
 
 Hash merkle_leaf(ByteView bytes) {
-  constexpr uint8_t kLeaf = 0;
   return crypto::sha256({ByteView(&kLeaf, 1), bytes});
 }
 
+std::vector<Hash> merkle_leaves(ByteView bytes) {
+  if (bytes.empty()) return {merkle_leaf(bytes)};
+  std::vector<Hash> leaves(leaf_count(bytes.size()));
+  crypto::sha256_pieces(kLeaf, bytes, kLeafSize, leaves);
+  return leaves;
+}
+
 MerkleTree MerkleTree::over(ByteView shard) {
-  std::vector<Hash> leaves;
-  leaves.reserve(leaf_count(shard.size()));
-  do {
-    const size_t size = std::min<size_t>(shard.size(), kLeafSize);
-    leaves.push_back(merkle_leaf(shard.first(size)));
-    shard = shard.subspan(size);
-  } while (!shard.empty());
-  return from_leaves(std::move(leaves));
+  return from_leaves(merkle_leaves(shard));
 }
 
 MerkleTree MerkleTree::from_leaves(std::vector<Hash> leaves) {
@@ -86,13 +87,7 @@ bool verify_merkle_range(const Hash& root, uint32_t shard_length, size_t first_l
   }
   if (path.size() != needed) return false;
 
-  std::vector<Hash> known;
-  known.reserve(leaf_count(bytes.size()) + 2);
-  do {
-    const size_t size = std::min<size_t>(bytes.size(), kLeafSize);
-    known.push_back(merkle_leaf(bytes.first(size)));
-    bytes = bytes.subspan(size);
-  } while (!bytes.empty());
+  std::vector<Hash> known = merkle_leaves(bytes);
   auto next = path.begin();
   for (size_t first = first_leaf; count > 1; first /= 2, count = (count + 1) / 2) {
     if (first % 2 == 1) known.insert(known.begin(), *next++);

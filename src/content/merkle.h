@@ -24,6 +24,8 @@ class MerkleTree {
 };
 
 Hash merkle_leaf(ByteView bytes);
+// Of bytes that begin at a leaf's border: one leaf, of nothing, for no bytes.
+std::vector<Hash> merkle_leaves(ByteView bytes);
 
 // True when `bytes`, that begin at leaf `first_leaf` and reach to a leaf's or the shard's end, are those of the shard
 // with this root and length. Bounded work whatever the input.

@@ -27,18 +27,8 @@ struct ShardSums {
   Hash root;
   uint32_t crc;
 };
-// Both in one pass over the bytes.
 ShardSums sums_of(ByteView shard) {
-  std::vector<Hash> leaves;
-  leaves.reserve(shard.size() / kLeafSize + 1);
-  uint32_t crc = 0;
-  do {
-    const ByteView leaf = shard.first(std::min<size_t>(shard.size(), kLeafSize));
-    crc = crc32c(leaf, crc);
-    leaves.push_back(merkle_leaf(leaf));
-    shard = shard.subspan(leaf.size());
-  } while (!shard.empty());
-  return {.root = MerkleTree::from_leaves(std::move(leaves)).root(), .crc = crc};
+  return {.root = MerkleTree::over(shard).root(), .crc = crc32c(shard)};
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <cryptopp/misc.h>
 #include <cryptopp/sha.h>
 
+#include "crypto/sha256_lanes.h"
+
 namespace cairn::crypto {
 
 namespace {
@@ -44,6 +46,29 @@ Hash sha256(std::initializer_list<ByteView> parts) {
   for (const ByteView part : parts) update(hash, fed, part);
   hash.Final(out.bytes.data());
   return out;
+}
+
+void sha256_pieces(uint8_t prefix, ByteView bytes, size_t piece, std::span<Hash> out) {
+  constexpr size_t kBlock = CryptoPP::SHA256::BLOCKSIZE;
+  const size_t whole = piece % kBlock == 0 ? bytes.size() / piece : 0;
+  CAIRN_ASSERT(piece > 0 && out.size() == (bytes.size() + piece - 1) / piece);
+  for (size_t done = 0; done < out.size();) {
+    // Sixteen lanes take as long however many are in use: they pay from some nine on.
+    constexpr size_t kWorthSixteen = 9;
+    const size_t left = done < whole ? whole - done : 0;
+    Lanes lanes = Lanes::one;
+    size_t count = 1;
+    if (left >= kWorthSixteen && supported(Lanes::sixteen)) {
+      lanes = Lanes::sixteen;
+      count = std::min<size_t>(left, 16);
+    } else if (left >= 2 && supported(Lanes::two)) {
+      lanes = Lanes::two;
+      count = 2;
+    }
+    const ByteView rest = bytes.subspan(done * piece);
+    sha256_pieces_by(lanes, prefix, rest, std::min(piece, rest.size()), out.subspan(done, count));
+    done += count;
+  }
 }
 
 Hash hmac_sha256(ByteView key, std::initializer_list<ByteView> parts) {
