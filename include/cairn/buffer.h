@@ -13,13 +13,16 @@ namespace cairn {
 using ByteView = std::span<const uint8_t>;
 using MutableByteView = std::span<uint8_t>;
 
+// Buffers of at least kAlignedBuffer begin at a page, so that a disk can take their bytes from where they lie.
+inline constexpr size_t kPageAlignment = 4096;
+inline constexpr size_t kAlignedBuffer = 64 * 1024;
+
 // A reference-counted run of bytes: copies share the storage, a slice keeps the whole alive. The storage is not
 // zeroed when made. Writable until it is shared; the holder of several references must not write.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(size_t size)
-      : storage_(std::make_shared_for_overwrite<uint8_t[]>(size)), data_(storage_.get()), size_(size) {}
+  explicit Buffer(size_t size) : storage_(allocate(size)), data_(storage_.get()), size_(size) {}
   static Buffer copy_of(ByteView view) {
     Buffer buffer(view.size());
     if (!view.empty()) std::memcpy(buffer.data_, view.data(), view.size());
@@ -44,6 +47,7 @@ class Buffer {
   }
 
  private:
+  static std::shared_ptr<uint8_t[]> allocate(size_t size);
   std::shared_ptr<uint8_t[]> storage_;
   uint8_t* data_ = nullptr;
   size_t size_ = 0;

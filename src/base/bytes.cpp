@@ -1,5 +1,7 @@
 #include "base/bytes.h"
 
+#include <cstdlib>
+
 namespace cairn {
 
 namespace {
@@ -12,6 +14,13 @@ int hex_digit(char c) {
   return -1;
 }
 }  // namespace
+
+std::shared_ptr<uint8_t[]> Buffer::allocate(size_t size) {
+  if (size < kAlignedBuffer) return std::make_shared_for_overwrite<uint8_t[]>(size);
+  void* memory = nullptr;
+  CAIRN_ASSERT(::posix_memalign(&memory, kPageAlignment, size) == 0);
+  return {static_cast<uint8_t*>(memory), [](uint8_t* bytes) { std::free(bytes); }};
+}
 
 std::string to_hex(ByteView bytes) {
   constexpr std::string_view kDigits = "0123456789abcdef";

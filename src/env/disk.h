@@ -22,6 +22,11 @@ class File {
   virtual Result<size_t> read_at(uint64_t offset, MutableByteView into) = 0;
   // All parts one after the other from offset on. Code::no_space when the disk is full; part may then be written.
   virtual Status write_at(uint64_t offset, std::span<const ByteView> parts) = 0;
+  // The same two past the system's cache of pages where it can: for much that nobody else wants soon, so that it does
+  // not push out what others use, and is not copied. Only whole pages at such offsets and addresses go that way
+  // (kPageAlignment); all else, and everywhere where the system cannot, is as above.
+  virtual Result<size_t> read_past_cache(uint64_t offset, MutableByteView into) { return read_at(offset, into); }
+  virtual Status write_past_cache(uint64_t offset, std::span<const ByteView> parts) { return write_at(offset, parts); }
   virtual Status sync() = 0;  // data, and the size when it changed (fdatasync)
   virtual Result<uint64_t> size() = 0;
   virtual Status truncate(uint64_t size) = 0;

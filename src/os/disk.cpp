@@ -10,6 +10,7 @@
 #include <atomic>
 #include <climits>
 
+#include "os/past_cache.h"
 #include "os/posix.h"
 
 namespace cairn::os {
@@ -36,10 +37,29 @@ class PosixFile final : public env::File {
     return done;
   }
 
-  Status write_at(uint64_t offset, std::span<const ByteView> parts) override {
+  Status write_at(uint64_t offset, std::span<const ByteView> parts) override { return write_rest(offset, parts, 0); }
+
+  Result<size_t> read_past_cache(uint64_t offset, MutableByteView into) override {
+    const size_t direct = past_cache_.read(descriptor_.get(), offset, into);
+    if (direct == into.size()) return direct;
+    auto rest = read_at(offset + direct, into.subspan(direct));
+    if (!rest) return rest;
+    return direct + *rest;
+  }
+
+  Status write_past_cache(uint64_t offset, std::span<const ByteView> parts) override {
+    const size_t direct = past_cache_.write(descriptor_.get(), offset, parts);
+    return write_rest(offset + direct, parts, direct);
+  }
+
+  // Without the first `skip` bytes of the parts, which are written.
+  Status write_rest(uint64_t offset, std::span<const ByteView> parts, size_t skip) {
     std::vector<iovec> vectors;
     vectors.reserve(parts.size());
-    for (const ByteView part : parts) {
+    for (ByteView part : parts) {
+      const size_t done = std::min(skip, part.size());
+      part = part.subspan(done);
+      skip -= done;
       if (!part.empty()) vectors.push_back({const_cast<uint8_t*>(part.data()), part.size()});
     }
     size_t first = 0;
@@ -112,6 +132,7 @@ class PosixFile final : public env::File {
 
  private:
   Descriptor descriptor_;
+  PastCache past_cache_;
   std::string path_;
   std::atomic<bool> sync_failed_ = false;
 };

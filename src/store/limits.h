@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/bytes.h"
 #include "base/limits.h"
 #include "base/units.h"
 
@@ -27,6 +28,11 @@ constexpr uint64_t segment_size(uint64_t limit) {
 constexpr uint64_t preallocation_step(uint64_t limit) {
   return std::clamp(segment_size(limit) / 8, 1 * kMiB, 32 * kMiB);
 }
+
+// Payloads from here on begin at a block. Of a 4 MiB shard that takes nothing: the header had a block anyway.
+inline constexpr uint32_t kBlockAlignedPayload = 64 * kKiB;
+// Ranges from here on are read past the system's cache: a stream that comes by once. Shorter ones may come again.
+inline constexpr uint32_t kReadPastCache = 512 * kKiB;
 
 // A record's header: 88 bytes, a signed pack header of at most 32 roots (about 1.4 KiB), 32 siblings, 64 leaf sums.
 inline constexpr uint32_t kMaxRecordHeader = 16 * kKiB;
@@ -85,6 +91,7 @@ inline constexpr uint32_t kCompactDeadPercent = 25;
 
 static_assert(kMinSegmentSize >= kMaxShardSize + kMaxRecordHeader + 2 * kBlockSize);
 static_assert(kMaxSegmentSize / kBlockSize < UINT32_MAX);
+static_assert(kBlockAlignedPayload >= kAlignedBuffer && kBlockSize == kPageAlignment && kLeafSize % kBlockSize == 0);
 static_assert(kMaxQueuedBytes >= kMaxCommitBytes && kMaxCommitBytes >= kMaxShardSize);
 static_assert(2 * kMinSegmentSize <= kMinStoreLimit);
 

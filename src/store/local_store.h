@@ -67,6 +67,7 @@ class LocalShardStore final : public ShardStore {
     env::OneShot<Status> done;
     std::unique_ptr<Ticket> ticket;     // puts
     env::Semaphore::Permit queue_room;  // puts
+    NodeId writer;                      // puts
   };
   // Where rot was found; `place` is unknown when the index itself is damaged.
   struct Rot {
@@ -100,7 +101,8 @@ class LocalShardStore final : public ShardStore {
   template <class F>
   auto located(const ShardId& shard, Rot& rot, F f) -> std::invoke_result_t<F&, const IndexEntry&>;
 
-  env::OneShot<Status> enqueue(Change change, std::unique_ptr<Ticket> ticket = {}, env::Semaphore::Permit room = {});
+  env::OneShot<Status> enqueue(Change change, std::unique_ptr<Ticket> ticket = {}, env::Semaphore::Permit room = {},
+                               NodeId writer = {});
   env::Task<Status> submit(Change change);
   env::Task<void> drop_rotten(ShardId shard, Rot rot);
 

@@ -7,7 +7,7 @@ namespace cairn::store {
 namespace {
 
 constexpr uint32_t kMagic = 0x52534E43;  // "CNSR"
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
 constexpr size_t kFixed = 84;
 constexpr size_t kSum = 4;
 
@@ -19,7 +19,8 @@ uint32_t RecordHeader::header_length() const {
 }
 
 uint32_t RecordHeader::blocks() const {
-  return (header_length() + payload_length + kBlockSize - 1) / kBlockSize + trailer_blocks(payload_length);
+  const uint32_t bytes = payload_start(header_length(), payload_length) + payload_length;
+  return (bytes + kBlockSize - 1) / kBlockSize + trailer_blocks(payload_length);
 }
 
 Bytes RecordHeader::encode(const Stamp& stamp) const {
@@ -94,16 +95,16 @@ Result<RecordHeader> RecordHeader::decode(ByteView raw, const Stamp& stamp, uint
   return header;
 }
 
-std::vector<uint32_t> leaf_crcs(ByteView payload) {
-  std::vector<uint32_t> crcs;
-  crcs.reserve(leaf_count(static_cast<uint32_t>(payload.size())));
-  size_t at = 0;
+PayloadSums payload_sums(ByteView payload) {
+  PayloadSums sums;
+  sums.leaves.reserve(leaf_count(static_cast<uint32_t>(payload.size())));
   do {
-    const size_t length = std::min<size_t>(kLeafSize, payload.size() - at);
-    crcs.push_back(crc32c(payload.subspan(at, length)));
-    at += length;
-  } while (at < payload.size());
-  return crcs;
+    const ByteView leaf = payload.first(std::min<size_t>(kLeafSize, payload.size()));
+    sums.leaves.push_back(crc32c(leaf));
+    sums.whole = crc32c(leaf, sums.whole);  // again, from the first-level cache
+    payload = payload.subspan(leaf.size());
+  } while (!payload.empty());
+  return sums;
 }
 
 }  // namespace cairn::store

@@ -14,6 +14,13 @@ namespace cairn::store {
 // payload looks like a record.
 using Stamp = std::array<uint8_t, 16>;
 
+// Where the payload begins in its record: large ones at a block of their own, so that they go between memory and disk
+// without a copy; small ones behind the header, so that they take no block more.
+constexpr uint32_t payload_start(uint32_t header_length, uint32_t payload_length) {
+  if (payload_length < kBlockAlignedPayload) return header_length;
+  return (header_length + kBlockSize - 1) / kBlockSize * kBlockSize;
+}
+
 // Where a shard lies, as the index keeps it. Blocks count from the segment's begin.
 struct Place {
   uint32_t segment = 0;
@@ -23,7 +30,7 @@ struct Place {
   uint32_t payload_length = 0;
 
   uint64_t offset() const { return uint64_t{block} * kBlockSize; }
-  uint64_t payload_offset() const { return offset() + header_length; }
+  uint64_t payload_offset() const { return offset() + payload_start(header_length, payload_length); }
   uint64_t end() const { return offset() + uint64_t{blocks} * kBlockSize; }
   auto operator<=>(const Place&) const = default;
 };
@@ -59,6 +66,11 @@ struct RecordHeader {
 // True when the first bytes may be a record's, before anything is computed.
 bool looks_like_record(ByteView raw, const Stamp& stamp);
 
-std::vector<uint32_t> leaf_crcs(ByteView payload);
+// CRC-32C of each 64 KiB, and of all.
+struct PayloadSums {
+  std::vector<uint32_t> leaves;
+  uint32_t whole = 0;
+};
+PayloadSums payload_sums(ByteView payload);
 
 }  // namespace cairn::store

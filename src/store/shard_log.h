@@ -21,7 +21,9 @@ struct PutChange {
   RecordHeader header;  // segment and block are filled in by commit()
   Buffer payload;
   std::optional<Place> moved_from;
-  Bytes trailer;  // of a moved record
+  Bytes trailer;          // leaf hashes of a verified or moved record
+  bool verified = false;  // the Merkle root fits; of a moved record the index knows it
+  bool stored = false;    // out: by this very change, not there before
 };
 // Forget a shard (when it still lies at `only_at`, if given); its blocks become a hole.
 struct DropChange {

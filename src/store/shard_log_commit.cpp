@@ -7,7 +7,8 @@ namespace cairn::store {
 namespace {
 
 constexpr size_t kPartsPerWrite = 512;
-constexpr std::array<uint8_t, 2 * kBlockSize> kZeros{};
+constexpr std::array<uint8_t, kBlockSize> kZeros{};
+static_assert(trailer_blocks(kBlockAlignedPayload - 1) == 0);
 
 }  // namespace
 
@@ -56,6 +57,7 @@ struct ShardLog::Commit {
   Status reserve(env::File& file, uint64_t end);
   Status flush();
   Status write_pending(env::File& file);
+  static Status write_large(env::File& file, uint64_t offset, const Pending& one, uint64_t whole);
   void put(PutChange& change, Status& result);
   void placed(Pending& put);
   void forget(const ShardId& shard, const IndexEntry& entry);
@@ -126,25 +128,49 @@ Status ShardLog::Commit::write_pending(env::File& file) {
   uint64_t length = 0;
   for (size_t i = 0; i < pending.size(); ++i) {
     const Pending& one = pending[i];
+    const uint32_t payload_length = one.put->header.payload_length;
     const uint64_t whole = uint64_t{one.put->header.blocks()} * kBlockSize;
-    const uint64_t trailer = uint64_t{trailer_blocks(one.put->header.payload_length)} * kBlockSize;
+    if (payload_length >= kBlockAlignedPayload) {
+      if (!parts.empty()) CAIRN_TRY(file.write_at(offset, parts));
+      parts.clear();
+      offset += std::exchange(length, 0);
+      CAIRN_TRY(write_large(file, offset, one, whole));
+      offset += whole;
+      continue;
+    }
     parts.push_back(one.header);
     parts.push_back(one.put->payload.view());
-    const uint64_t padding = whole - trailer - one.header.size() - one.put->payload.size();
-    parts.push_back(ByteView(kZeros).first(padding));
-    if (trailer != 0) {
-      parts.push_back(one.trailer);
-      parts.push_back(ByteView(kZeros).first(trailer - one.trailer.size()));
-    }
+    parts.push_back(ByteView(kZeros).first(whole - one.header.size() - payload_length));
     length += whole;
-    if (parts.size() + 5 > kPartsPerWrite || i + 1 == pending.size()) {
+    if (parts.size() + 3 > kPartsPerWrite) {
       CAIRN_TRY(file.write_at(offset, parts));
-      offset += length;
-      length = 0;
+      offset += std::exchange(length, 0);
       parts.clear();
     }
   }
+  if (!parts.empty()) CAIRN_TRY(file.write_at(offset, parts));
   return file.sync();
+}
+
+// From where the payload lies; only what stands around it is put together.
+Status ShardLog::Commit::write_large(env::File& file, uint64_t offset, const Pending& one, uint64_t whole) {
+  const ByteView payload = one.put->payload.view();
+  const ByteView blocks = payload.first(payload.size() / kBlockSize * kBlockSize);
+  const ByteView tail = payload.subspan(blocks.size());
+  const size_t before = payload_start(static_cast<uint32_t>(one.header.size()), one.put->header.payload_length);
+  const size_t behind = whole - before - blocks.size();
+  // One piece of memory, aligned as the disk wants it whatever its size.
+  Buffer around(std::max(before + behind, kAlignedBuffer));
+  const MutableByteView front = around.span().first(before);
+  const MutableByteView back = around.span().subspan(before, behind);
+  std::ranges::fill(front, uint8_t{0});
+  std::ranges::fill(back, uint8_t{0});
+  std::ranges::copy(one.header, front.begin());
+  std::ranges::copy(tail, back.begin());
+  const size_t trailer = size_t{trailer_blocks(one.put->header.payload_length)} * kBlockSize;
+  std::ranges::copy(one.trailer, back.end() - static_cast<ptrdiff_t>(trailer));
+  const std::array<ByteView, 3> parts = {front, blocks, back};
+  return file.write_past_cache(offset, parts);
 }
 
 // Makes the pending records durable, or takes all of them back.
@@ -178,7 +204,7 @@ Status ShardLog::Commit::flush() {
 void ShardLog::Commit::placed(Pending& one) {
   PutChange& change = *one.put;
   const Place place = change.header.place();
-  IndexEntry entry{place, false};
+  IndexEntry entry{place, change.verified};
   if (change.moved_from) {
     auto old = find(change.header.shard);
     if (old && *old) {
@@ -196,6 +222,7 @@ void ShardLog::Commit::placed(Pending& one) {
   }
   batch.put_shard(change.header.shard, entry);
   entries[change.header.shard] = entry;
+  change.stored = true;
   *one.result = {};
 }
 

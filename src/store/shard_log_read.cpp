@@ -41,10 +41,14 @@ Result<Buffer> ShardLog::read_leaves(const RecordHeader& header, uint32_t first,
   if (!file) return fail(std::move(file.error()), "segment");
   const uint32_t begin = first * kLeafSize;
   const uint32_t end = std::min(header.payload_length, (last + 1) * kLeafSize);
-  Buffer bytes(end - begin);
-  auto got = (*file)->read_at(header.place().payload_offset() + begin, bytes.span());
+  const bool stream = end - begin >= kReadPastCache;
+  // Whole blocks of a stream: what follows a payload in its last block is read with it.
+  Buffer bytes(stream ? (end - begin + kBlockSize - 1) / kBlockSize * kBlockSize : end - begin);
+  const uint64_t at_disk = header.place().payload_offset() + begin;
+  auto got = stream ? (*file)->read_past_cache(at_disk, bytes.span()) : (*file)->read_at(at_disk, bytes.span());
   if (!got) return fail(std::move(got.error()), "record");
-  if (*got != bytes.size()) return fail(Code::corrupt, "the segment is cut off");
+  if (*got < end - begin) return fail(Code::corrupt, "the segment is cut off");
+  bytes = bytes.slice(0, end - begin);
   for (uint32_t leaf = first; leaf <= last; ++leaf) {
     const uint32_t at = leaf * kLeafSize - begin;
     const uint32_t length = std::min(kLeafSize, end - begin - at);

@@ -63,6 +63,39 @@ inline void check_files(const MakeBench& make) {
     CHECK(*(*file)->allocated() >= bytes.size());
   }
 
+  SECTION("what is written past the cache is read either way, and the other way round") {
+    Buffer pages(256 * kKiB);
+    Prng prng(11);
+    prng.fill(pages.span());
+    auto file = disk.open("past", OpenMode::create);
+    REQUIRE(file);
+    Bytes old(1 * kMiB, 'o');
+    REQUIRE((*file)->write_at(0, old));
+    const std::array<ByteView, 2> parts = {pages.view().first(64 * kKiB), pages.view().subspan(64 * kKiB)};
+    REQUIRE((*file)->write_past_cache(128 * kKiB, parts));
+    Bytes expected = old;
+    std::ranges::copy(pages.view(), expected.begin() + 128 * kKiB);
+    Bytes back(expected.size());
+    REQUIRE(*(*file)->read_at(0, back) == back.size());
+    CHECK(back == expected);
+    Buffer past(512 * kKiB);
+    REQUIRE(*(*file)->read_past_cache(64 * kKiB, past.span()) == past.size());
+    CHECK(equal(past, ByteView(expected).subspan(64 * kKiB, past.size())));
+    // Over the end, at addresses and of lengths that are no pages.
+    REQUIRE(*(*file)->read_past_cache(1 * kMiB - 4 * kKiB, past.span()) == 4 * kKiB);
+    CHECK(*(*file)->read_past_cache(2 * kMiB, past.span()) == 0);
+    const std::array<ByteView, 2> odd = {pages.view().subspan(1, 4 * kKiB), as_bytes("end")};
+    REQUIRE((*file)->write_past_cache(1 * kMiB - 7, odd));
+    CHECK(*(*file)->size() == 1 * kMiB - 7 + 4 * kKiB + 3);
+    Bytes tail(4 * kKiB + 3);
+    REQUIRE(*(*file)->read_past_cache(1 * kMiB - 7, tail) == tail.size());
+    CHECK(equal(ByteView(tail).first(4 * kKiB), odd[0]));
+    CHECK(as_text(ByteView(tail).last(3)) == "end");
+    auto closed = disk.open("past", OpenMode::read);
+    REQUIRE(closed);
+    CHECK_FALSE((*closed)->write_past_cache(0, parts));
+  }
+
   SECTION("the modes of opening") {
     CHECK(disk.open("none", OpenMode::read).error().code == Code::not_found);
     CHECK(disk.open("none", OpenMode::read_write).error().code == Code::not_found);
