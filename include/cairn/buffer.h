@@ -46,6 +46,9 @@ class Buffer {
     return part;
   }
 
+  // Memory of large buffers that went is kept for the next ones, up to 32 MiB. Gives it back: when work is over.
+  static void release_spare_memory();
+
  private:
   static std::shared_ptr<uint8_t[]> allocate(size_t size);
   std::shared_ptr<uint8_t[]> storage_;

@@ -1,10 +1,24 @@
 #include "base/bytes.h"
 
 #include <cstdlib>
+#include <deque>
+#include <mutex>
 
 namespace cairn {
 
 namespace {
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CAIRN_SANITIZED 1
+#endif
+#endif
+#if defined(CAIRN_SANITIZED)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 int hex_digit(char c) {
@@ -15,11 +29,83 @@ int hex_digit(char c) {
 }
 }  // namespace
 
+namespace {
+
+// Memory of large buffers that went, for the next of their sizes. From the C library each would begin with pages that
+// the system has to map and zero anew: half a CPU second of a gigabyte stored.
+class Spares {
+ public:
+  // Never destroyed: buffers may go later than any static object.
+  static Spares& get() {
+    static Spares* const spares = new Spares;
+    return *spares;
+  }
+
+  void* take(size_t size) {
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto it = blocks_.rbegin(); it != blocks_.rend(); ++it) {
+        if (it->size != size) continue;
+        void* const memory = it->memory;
+        bytes_ -= size;
+        blocks_.erase(std::next(it).base());
+        return memory;
+      }
+    }
+    void* memory = nullptr;
+    CAIRN_ASSERT(::posix_memalign(&memory, kPageAlignment, size) == 0);
+    return memory;
+  }
+
+  void give(void* memory, size_t size) {
+    std::vector<Block> over;  // freed without the lock
+    {
+      const std::lock_guard lock(mutex_);
+      blocks_.push_back({memory, size});
+      bytes_ += size;
+      while (bytes_ > kMaxSpareBytes) {  // those that nobody wanted for longest
+        bytes_ -= blocks_.front().size;
+        over.push_back(blocks_.front());
+        blocks_.pop_front();
+      }
+    }
+    for (const Block& block : over) std::free(block.memory);
+  }
+
+  void release() {
+    std::deque<Block> all;
+    {
+      const std::lock_guard lock(mutex_);
+      all.swap(blocks_);
+      bytes_ = 0;
+    }
+    for (const Block& block : all) std::free(block.memory);
+  }
+
+ private:
+  struct Block {
+    void* memory;
+    size_t size;
+  };
+  // A pack of (4, 2) and what is read ahead of it.
+  static constexpr size_t kMaxSpareBytes = kSanitized ? 0 : 32 * 1024 * 1024;
+  std::mutex mutex_;
+  std::deque<Block> blocks_;  // the latest at the end
+  size_t bytes_ = 0;
+};
+
+}  // namespace
+
 std::shared_ptr<uint8_t[]> Buffer::allocate(size_t size) {
   if (size < kAlignedBuffer) return std::make_shared_for_overwrite<uint8_t[]>(size);
-  void* memory = nullptr;
-  CAIRN_ASSERT(::posix_memalign(&memory, kPageAlignment, size) == 0);
-  return {static_cast<uint8_t*>(memory), [](uint8_t* bytes) { std::free(bytes); }};
+  // Rounded, so that buffers of nearly one size serve for each other; not where every byte's bounds are watched.
+  const size_t rounded = kSanitized ? size : (size + kAlignedBuffer - 1) / kAlignedBuffer * kAlignedBuffer;
+  return {static_cast<uint8_t*>(Spares::get().take(rounded)),
+          [rounded](uint8_t* bytes) { Spares::get().give(bytes, rounded); }};
+}
+
+void Buffer::release_spare_memory() {
+  Spares::get().release();
 }
 
 std::string to_hex(ByteView bytes) {

@@ -134,8 +134,15 @@ env::Task<void> Daemon::open_stores() {
 }
 
 env::Task<void> Daemon::watch(Daemon* self) {
+  uint64_t moved = 0;  // shards, as of the last look
+  bool busy = false;
   for (;;) {
     co_await env::sleep_for(self->world_.clock, kWatchPeriod);
+    const pool::HolderCounters counters = self->holder_->counters();
+    const uint64_t now = counters.shards_taken + counters.shards_served;
+    const bool was_busy = std::exchange(busy, now != moved);
+    moved = now;
+    if (was_busy && !busy) os::release_memory();
     auto text = self->home_.config_text();
     if (text && *text != self->config_text_) {
       self->config_text_ = *text;

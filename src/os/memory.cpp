@@ -2,6 +2,8 @@
 
 #include <malloc.h>
 
+#include "base/bytes.h"
+
 namespace cairn::os {
 
 void tune_allocator() {
@@ -12,6 +14,7 @@ void tune_allocator() {
 }
 
 void release_memory() {
+  Buffer::release_spare_memory();
   ::malloc_trim(0);
 }
 
