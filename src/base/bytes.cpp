@@ -1,8 +1,11 @@
 #include "base/bytes.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <deque>
 #include <mutex>
+
+#include "base/large_memory.h"
 
 namespace cairn {
 
@@ -31,6 +34,15 @@ int hex_digit(char c) {
 
 namespace {
 
+void* take_from_library(size_t size) {
+  void* memory = nullptr;
+  CAIRN_ASSERT(::posix_memalign(&memory, kPageAlignment, size) == 0);
+  return memory;
+}
+
+// Blocks are given back to where they came from, also when the source was set between.
+std::atomic<const LargeMemory*> large_memory = nullptr;
+
 // Memory of large buffers that went, for the next of their sizes. From the C library each would begin with pages that
 // the system has to map and zero anew: half a CPU second of a gigabyte stored.
 class Spares {
@@ -41,35 +53,41 @@ class Spares {
     return *spares;
   }
 
-  void* take(size_t size) {
+  struct Block {
+    void* memory = nullptr;
+    size_t size = 0;
+    const LargeMemory* source = nullptr;  // null: the C library
+    void free() const { source != nullptr ? source->give(memory, size) : std::free(memory); }
+  };
+
+  Block take(size_t size) {
     {
       const std::lock_guard lock(mutex_);
       for (auto it = blocks_.rbegin(); it != blocks_.rend(); ++it) {
         if (it->size != size) continue;
-        void* const memory = it->memory;
+        const Block block = *it;
         bytes_ -= size;
         blocks_.erase(std::next(it).base());
-        return memory;
+        return block;
       }
     }
-    void* memory = nullptr;
-    CAIRN_ASSERT(::posix_memalign(&memory, kPageAlignment, size) == 0);
-    return memory;
+    const LargeMemory* const source = !kSanitized && size >= kLargeBlock ? large_memory.load() : nullptr;
+    return {source != nullptr ? source->take(size) : take_from_library(size), size, source};
   }
 
-  void give(void* memory, size_t size) {
+  void give(Block block) {
     std::vector<Block> over;  // freed without the lock
     {
       const std::lock_guard lock(mutex_);
-      blocks_.push_back({memory, size});
-      bytes_ += size;
+      blocks_.push_back(block);
+      bytes_ += block.size;
       while (bytes_ > kMaxSpareBytes) {  // those that nobody wanted for longest
         bytes_ -= blocks_.front().size;
         over.push_back(blocks_.front());
         blocks_.pop_front();
       }
     }
-    for (const Block& block : over) std::free(block.memory);
+    for (const Block& gone : over) gone.free();
   }
 
   void release() {
@@ -79,14 +97,10 @@ class Spares {
       all.swap(blocks_);
       bytes_ = 0;
     }
-    for (const Block& block : all) std::free(block.memory);
+    for (const Block& block : all) block.free();
   }
 
  private:
-  struct Block {
-    void* memory;
-    size_t size;
-  };
   // A pack of (4, 2) and what is read ahead of it.
   static constexpr size_t kMaxSpareBytes = kSanitized ? 0 : 32 * 1024 * 1024;
   std::mutex mutex_;
@@ -100,8 +114,12 @@ std::shared_ptr<uint8_t[]> Buffer::allocate(size_t size) {
   if (size < kAlignedBuffer) return std::make_shared_for_overwrite<uint8_t[]>(size);
   // Rounded, so that buffers of nearly one size serve for each other; not where every byte's bounds are watched.
   const size_t rounded = kSanitized ? size : (size + kAlignedBuffer - 1) / kAlignedBuffer * kAlignedBuffer;
-  return {static_cast<uint8_t*>(Spares::get().take(rounded)),
-          [rounded](uint8_t* bytes) { Spares::get().give(bytes, rounded); }};
+  const Spares::Block block = Spares::get().take(rounded);
+  return {static_cast<uint8_t*>(block.memory), [block](uint8_t*) { Spares::get().give(block); }};
+}
+
+void set_large_memory(LargeMemory source) {
+  large_memory = new LargeMemory(source);  // never destroyed, as the blocks
 }
 
 void Buffer::release_spare_memory() {

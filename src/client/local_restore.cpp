@@ -316,7 +316,9 @@ Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::str
 }
 
 Status PartFile::write(uint64_t offset, ByteView bytes) {
-  CAIRN_TRY(open_->file.write_at(offset, bytes));
+  // What is as large as this is synced on the way: it goes to the disk at once, and pushes nothing out of memory.
+  const bool large = size_ >= kResumableFile;
+  CAIRN_TRY(large ? open_->file.write_past_cache(offset, bytes) : open_->file.write_at(offset, bytes));
   written_ = offset + bytes.size();
   if (size_ >= kResumableFile && written_ - synced_ >= kResumableFile) {
     CAIRN_TRY(open_->file.sync());

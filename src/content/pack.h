@@ -41,6 +41,8 @@ struct PackHeader {
                          const Nonce& nonce, const crypto::PrivateKey& writer);
   // Parses and checks form, bounds and signature. Code::corrupt, Code::unsupported. Bytes of a wire.Signed.
   static Result<PackHeader> parse(ByteView signed_message);
+  // The same without the signature: for what was checked before it was kept.
+  static Result<PackHeader> read(ByteView signed_message);
   Bytes serialize() const;  // the wire.Signed
 };
 

@@ -46,6 +46,14 @@ Result<PackHeader> parse_body(const wire::PackHeader& message) {
 }  // namespace
 
 Result<PackHeader> PackHeader::parse(ByteView signed_message) {
+  auto header = read(signed_message);
+  if (header && !crypto::verify(header->writer_key, kDomain, header->body, header->signature)) {
+    return corrupt("bad signature");
+  }
+  return header;
+}
+
+Result<PackHeader> PackHeader::read(ByteView signed_message) {
   if (signed_message.size() > kMaxPackHeaderSize) return corrupt("too long");
   auto envelope = wire::decode<wire::Signed>(signed_message);
   if (!envelope) return corrupt("not a signed message");
@@ -57,7 +65,6 @@ Result<PackHeader> PackHeader::parse(ByteView signed_message) {
   header->signature = to_bytes(envelope->signature());
   header->writer_key = to_bytes(envelope->public_key());
   if (id_cast<NodeId>(crypto::sha256(header->writer_key)) != header->writer) return corrupt("signed by another key");
-  if (!crypto::verify(header->writer_key, kDomain, header->body, header->signature)) return corrupt("bad signature");
   header->id = id_cast<PackId>(crypto::sha256(header->body));
   return header;
 }

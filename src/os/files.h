@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/units.h"
+#include "os/past_cache.h"
 #include "os/posix.h"
 
 namespace cairn::os {
@@ -90,6 +91,8 @@ class TargetFile {
 
   // Bytes that are never written stay a hole.
   Status write_at(uint64_t offset, ByteView bytes) const;
+  // The same past the system's cache of pages where it can, as env::File says of it: for large files.
+  Status write_past_cache(uint64_t offset, ByteView bytes) const;
   Status truncate(uint64_t size) const;  // also to grow it over a hole at the end
   Result<FileInfo> info() const;
   Result<size_t> read_at(uint64_t offset, MutableByteView into) const;
@@ -104,6 +107,7 @@ class TargetFile {
   friend class Folder;
   TargetFile() = default;
   Descriptor descriptor_, folder_;
+  std::unique_ptr<PastCache> past_cache_;
   std::string temporary_, name_;
 };
 

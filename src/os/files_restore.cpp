@@ -96,6 +96,11 @@ Status TargetFile::write_at(uint64_t offset, ByteView bytes) const {
   return {};
 }
 
+Status TargetFile::write_past_cache(uint64_t offset, ByteView bytes) const {
+  const size_t direct = past_cache_->write(descriptor_.get(), offset, {&bytes, 1});
+  return write_at(offset + direct, bytes.subspan(direct));
+}
+
 Status TargetFile::truncate(uint64_t size) const {
   if (retry_interrupted([&] { return ::ftruncate(descriptor_.get(), static_cast<off_t>(size)); }) != 0) {
     return fail_errno(name_);
@@ -183,6 +188,7 @@ Status Folder::make_special(const std::string& name, FileType type, uint32_t dev
 
 Result<TargetFile> Folder::make_file(const std::string& name, bool resume) const {
   TargetFile target;
+  target.past_cache_ = std::make_unique<PastCache>();
   target.name_ = name;
   target.temporary_ = temporary_name(name);
   // O_NOFOLLOW: a link that lies there under the temporary name must not lead the bytes elsewhere.

@@ -88,15 +88,11 @@ struct TlsConnection::Bio {
   static int read(BIO* bio, char* into, int size) {
     TlsConnection& self = of(bio);
     BIO_clear_retry_flags(bio);
-    if (self.input_begin_ == self.input_end_ && !self.fill_input()) {
-      if (self.input_over_) return 0;
-      if (self.receive_error_ == 0) BIO_set_retry_read(bio);
-      return -1;
-    }
-    const size_t count = std::min(static_cast<size_t>(size), self.input_end_ - self.input_begin_);
-    std::memcpy(into, self.input_.get() + self.input_begin_, count);
-    self.input_begin_ += count;
-    return static_cast<int>(count);
+    const size_t count = self.receive({reinterpret_cast<uint8_t*>(into), static_cast<size_t>(size)});
+    if (count > 0) return static_cast<int>(count);
+    if (self.input_over_) return 0;
+    if (self.receive_error_ == 0) BIO_set_retry_read(bio);
+    return -1;
   }
 
   static int write(BIO* bio, const char* from, int size) {
@@ -112,7 +108,7 @@ struct TlsConnection::Bio {
 
   static long control(BIO* bio, int command, long, void*) {
     if (command == BIO_CTRL_FLUSH) return 1;
-    if (command == BIO_CTRL_EOF) return of(bio).input_over_ && of(bio).input_begin_ == of(bio).input_end_ ? 1 : 0;
+    if (command == BIO_CTRL_EOF) return of(bio).input_over_ ? 1 : 0;
     return 0;
   }
 
@@ -278,7 +274,6 @@ env::Task<Status> TlsConnection::handshake(Ptr self, TlsIdentity& identity, TlsI
     }
     if (self->failure_) co_return fail(*self->failure_);
     if (done == 1) break;
-    self->release_idle_memory();
     co_await self->ready(kRead);
   }
   self->established_ = true;
@@ -312,16 +307,11 @@ void TlsConnection::note_ssl_error(int returned, bool in_handshake) {
 // ---- bytes in ----
 
 // Runs inside OpenSSL, so it must not end the connection: it only notes why there is nothing.
-bool TlsConnection::fill_input() {
-  if (input_over_ || receive_error_ != 0) return false;
-  if (!input_) input_ = shared_->take_buffer();
+size_t TlsConnection::receive(MutableByteView into) {
+  if (input_over_ || receive_error_ != 0) return 0;
   while (true) {
-    const ssize_t count = ::recv(socket_.native_handle(), input_.get(), kReceiveBatch, 0);
-    if (count > 0) {
-      input_begin_ = 0;
-      input_end_ = static_cast<size_t>(count);
-      return true;
-    }
+    const ssize_t count = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
+    if (count > 0) return static_cast<size_t>(count);
     if (count == 0) {
       input_over_ = true;
     } else if (errno == EINTR) {
@@ -329,7 +319,7 @@ bool TlsConnection::fill_input() {
     } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
       receive_error_ = errno;
     }
-    return false;
+    return 0;
   }
 }
 
@@ -362,15 +352,7 @@ env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView int
       co_return got;
     }
     if (self->failure_ || self->clean_end_) continue;
-    self->release_idle_memory();
     co_await self->ready(kRead);
-  }
-}
-
-void TlsConnection::release_idle_memory() {
-  if (input_ && input_begin_ == input_end_) {
-    shared_->give_buffer(std::move(input_));
-    input_begin_ = input_end_ = 0;
   }
 }
 
@@ -521,9 +503,8 @@ void TlsConnection::close_socket() {
   asio::error_code ignored;
   socket_.close(ignored);
   ssl_.reset();
-  input_.reset();
   output_.reset();
-  input_begin_ = input_end_ = output_begin_ = output_end_ = 0;
+  output_begin_ = output_end_ = 0;
 }
 
 }  // namespace cairn::os

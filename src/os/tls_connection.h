@@ -1,9 +1,9 @@
 #pragma once
 // TlsConnection: one TCP socket with TLS on it; what a Stream of this room is made of. Internal to the room.
 //
-// Raw OpenSSL between two buffers of our own: the kernel is asked for up to kReceiveBatch bytes of ciphertext at a time
-// and given up to kSendBatch, records are decrypted into the reader's memory. Buffers exist only while something is in
-// them, so an idle stream costs its SSL object and little more.
+// Raw OpenSSL over the socket: it reads ahead, so the kernel is asked for up to kReceiveBatch bytes of ciphertext at a
+// time, straight into OpenSSL's own buffer; what it writes is gathered, and the kernel given up to kSendBatch. Buffers
+// exist only while something is in them, so an idle stream costs its SSL object and little more.
 
 #include <openssl/ssl.h>
 
@@ -25,8 +25,8 @@ struct NetworkShared {
   ~NetworkShared() = default;
 
   using BufferPtr = std::unique_ptr<uint8_t[]>;
-  // One size for both directions; a send buffer has room for the protocol's own answers beyond its batch.
-  static constexpr size_t kBufferSize = std::max(kReceiveBatch, kSendBatch + kMaxUnsentAnswers);
+  // With room for the protocol's own answers beyond a batch.
+  static constexpr size_t kBufferSize = kSendBatch + kMaxUnsentAnswers;
   BufferPtr take_buffer();
   void give_buffer(BufferPtr buffer);
 
@@ -89,14 +89,13 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   void wake(Direction direction);
   bool spend_turn(size_t bytes);
 
-  bool fill_input();  // false: nothing there now, the end (input_over_), or an error (receive_error_)
+  size_t receive(MutableByteView into);  // 0: nothing there now, the end (input_over_), or an error (receive_error_)
   size_t decrypt(MutableByteView into);
   bool encrypt(ByteView plain);
   // Gives output to the kernel; false when the connection has failed.
   bool flush();
   void flush_answers();
   void note_ssl_error(int returned, bool in_handshake);
-  void release_idle_memory();
   void linger_step();
   void close_socket();
 
@@ -106,8 +105,8 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   TlsIdentity::Peer peer_;
   SslPtr ssl_;
 
-  NetworkShared::BufferPtr input_, output_;
-  size_t input_begin_ = 0, input_end_ = 0, output_begin_ = 0, output_end_ = 0;
+  NetworkShared::BufferPtr output_;
+  size_t output_begin_ = 0, output_end_ = 0;
   bool input_over_ = false;  // the peer sends no more
   bool established_ = false;
   bool clean_end_ = false;  // close_notify has arrived

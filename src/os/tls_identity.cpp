@@ -139,6 +139,8 @@ TlsIdentity::TlsIdentity(const env::Clock& clock, const crypto::Key& device_seed
   SSL_CTX_set_max_early_data(ssl, 0);
   SSL_CTX_set_max_cert_list(ssl, kMaxCertificateMessage);
   SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY | SSL_MODE_RELEASE_BUFFERS);  // an idle session keeps no record buffers
+  SSL_CTX_set_read_ahead(ssl, 1);
+  SSL_CTX_set_default_read_buffer_len(ssl, kReceiveBatch);
   SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(ssl, &Context::verify, context_.get());
   renew_when_due();

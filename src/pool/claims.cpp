@@ -82,7 +82,10 @@ Claim Claim::make(const crypto::PrivateKey& device, const NodeId& node, ShardId 
   return claim;
 }
 
-Result<Claim> Claim::check(ByteView signed_message) {
+namespace {
+
+// Form, that the key is the node's, and the signature unless the node itself says it.
+Result<Claim> take_claim(ByteView signed_message, const std::optional<NodeId>& from) {
   if (signed_message.size() > kMaxClaimSize) return fail(Code::corrupt, "claim: too long");
   auto message = wire::decode<wire::Signed>(signed_message);
   if (!message) return fail(std::move(message.error()), "claim");
@@ -91,10 +94,20 @@ Result<Claim> Claim::check(ByteView signed_message) {
   if (claim->node != id_cast<NodeId>(crypto::sha256(as_bytes(message->public_key())))) {
     return fail(Code::corrupt, "claim: signed by another than its node");
   }
-  if (auto status = peer::check_signed(*message, peer::kDomainClaim); !status) {
+  if (from != claim->node && !peer::check_signed(*message, peer::kDomainClaim)) {
     return fail(Code::corrupt, "claim: wrong signature");
   }
   return claim;
+}
+
+}  // namespace
+
+Result<Claim> Claim::check(ByteView signed_message) {
+  return take_claim(signed_message, std::nullopt);
+}
+
+Result<Claim> Claim::heard(ByteView signed_message, const NodeId& from) {
+  return take_claim(signed_message, from);
 }
 
 Result<Claim> Claim::read(ByteView signed_message) {

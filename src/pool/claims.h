@@ -35,7 +35,10 @@ struct Claim {
   // From the bytes of a wire.Signed, with form and signature checked, and that the signer is the node that it speaks
   // of. Code::corrupt.
   static Result<Claim> check(ByteView signed_message);
-  // The same without the signature: for what was checked before it was kept.
+  // What a session with `from` brings: of its own claims the signature is not checked here. The session has proven who
+  // speaks, and everybody who is told of the claim by another checks it.
+  static Result<Claim> heard(ByteView signed_message, const NodeId& from);
+  // The same without the signature: for what was checked, or heard, before it was kept.
   static Result<Claim> read(ByteView signed_message);
 };
 

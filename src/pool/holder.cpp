@@ -378,10 +378,10 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
     co_return fail(Code::too_large, "too many claims");
   }
   const auto permit = co_await reads_.acquire();
-  auto checked = co_await world_.workers.run([&message] {
+  auto checked = co_await world_.workers.run([&message, &request] {
     std::vector<Claim> good;
     for (const wire::Signed& signed_claim : message->claims()) {
-      if (auto claim = Claim::check(wire::encode(signed_claim))) good.push_back(std::move(*claim));
+      if (auto claim = Claim::heard(wire::encode(signed_claim), request.from)) good.push_back(std::move(*claim));
     }
     return good;
   });

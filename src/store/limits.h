@@ -34,6 +34,9 @@ inline constexpr uint32_t kBlockAlignedPayload = 64 * kKiB;
 // Ranges from here on are read past the system's cache: a stream that comes by once. Shorter ones may come again.
 inline constexpr uint32_t kReadPastCache = 512 * kKiB;
 
+// Headers of records that were read lately, some 1.5 KiB each: a shard is read in several ranges.
+inline constexpr size_t kKnownHeaders = 512;
+
 // A record's header: 88 bytes, a signed pack header of at most 32 roots (about 1.4 KiB), 32 siblings, 64 leaf sums.
 inline constexpr uint32_t kMaxRecordHeader = 16 * kKiB;
 inline constexpr uint32_t kMaxPackHeader = 8 * kKiB;

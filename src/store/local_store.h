@@ -1,8 +1,9 @@
 #pragma once
 // LocalShardStore: ShardStore over a ShardLog. Everything here lives on the strand; the log is called from Workers.
 //
-// One task commits (group commit: what arrives while a commit runs makes up the next), one checks Merkle roots behind,
-// one gives space back. Only the committing task changes the log.
+// One task commits (group commit: what arrives while a commit runs makes up the next), one checks the Merkle roots
+// that were not found to fit at the put (a crash may come between), one gives space back. Only the committing task
+// changes the log.
 
 #include <deque>
 

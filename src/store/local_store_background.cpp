@@ -16,7 +16,7 @@ Result<LocalShardStore::Checked> LocalShardStore::check_root(const ShardId& shar
   if (!header) return fail(std::move(header.error()));
   auto payload = log_.read_leaves(*header, 0, static_cast<uint32_t>(header->leaf_crcs.size()) - 1);
   if (!payload) return fail(std::move(payload.error()));
-  auto pack = content::PackHeader::parse(header->pack_header);
+  auto pack = content::PackHeader::read(header->pack_header);
   if (!pack || pack->id != shard.pack || shard.slot >= pack->roots.size()) {
     return fail(Code::corrupt, "pack header");
   }

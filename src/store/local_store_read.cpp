@@ -20,7 +20,7 @@ Result<Leaves> leaves_of(const Place& place, uint32_t offset, uint32_t length) {
 }
 
 Result<content::PackHeader> parse_pack(const RecordHeader& header) {
-  auto pack = content::PackHeader::parse(header.pack_header);
+  auto pack = content::PackHeader::read(header.pack_header);
   if (!pack) return fail(Code::corrupt, std::move(pack.error().context));
   if (pack->id != header.shard.pack || header.shard.slot >= pack->roots.size()) {
     return fail(Code::corrupt, "the header of another pack");
@@ -122,7 +122,7 @@ env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
       Rot rot;
       auto read = co_await with_log([&]() -> Result<uint64_t> {
         return located(shard, rot, [&](const IndexEntry& entry) -> Result<uint64_t> {
-          auto header = log_.read_header(shard, entry.place);
+          auto header = log_.read_header(shard, entry.place, true);
           if (!header) return fail(std::move(header.error()));
           auto bytes = log_.read_leaves(*header, 0, static_cast<uint32_t>(header->leaf_crcs.size()) - 1);
           if (!bytes) return fail(std::move(bytes.error()));

@@ -5,6 +5,7 @@
 // read may run beside commit() and each other, but not beside load(). FORMAT.md says what survives which crash.
 
 #include <atomic>
+#include <mutex>
 
 #include "base/log.h"
 #include "content/merkle.h"
@@ -106,7 +107,8 @@ class ShardLog {
   Result<std::optional<IndexEntry>> find(const ShardId& shard);
   void index_damaged();
   // Code::corrupt for rot, Code::not_found when the segment is not there.
-  Result<RecordHeader> read_header(const ShardId& shard, const Place& place);
+  // `from_disk`: also when it was read lately.
+  Result<RecordHeader> read_header(const ShardId& shard, const Place& place, bool from_disk = false);
   // Leaves first..last (inclusive), checked against their sums.
   Result<Buffer> read_leaves(const RecordHeader& header, uint32_t first, uint32_t last);
   // As many leaf hashes as leaves, that give `root`: from the trailer, or computed. Code::corrupt.
@@ -143,6 +145,8 @@ class ShardLog {
   SegmentFiles files_;
   std::unique_ptr<Index> index_;
   std::atomic<bool> damage_noted_ = false;
+  std::mutex headers_mutex_;
+  std::map<std::pair<uint32_t, uint32_t>, RecordHeader> headers_;  // by segment and block: what is streamed, read once
 
   // Changed by load, scan and commit only.
   IndexMeta meta_;

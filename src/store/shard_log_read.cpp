@@ -19,19 +19,30 @@ void ShardLog::index_damaged() {
   }
 }
 
-Result<RecordHeader> ShardLog::read_header(const ShardId& shard, const Place& place) {
+Result<RecordHeader> ShardLog::read_header(const ShardId& shard, const Place& place, bool from_disk) {
   if (place.header_length > kMaxRecordHeader || place.payload_length > kMaxShardSize) {
     return fail(Code::corrupt, "index entry");
   }
+  if (!from_disk) {
+    const std::lock_guard lock(headers_mutex_);
+    const auto known = headers_.find({place.segment, place.block});
+    if (known != headers_.end() && known->second.shard == shard && known->second.place() == place) return known->second;
+  }
   auto file = files_.get(place.segment);
   if (!file) return fail(std::move(file.error()), "segment");
-  Bytes raw(place.header_length);
-  auto got = (*file)->read_at(place.offset(), raw);
+  // Past the cache, of which an ordinary read would fill a good part with what lies behind the header.
+  const bool large = place.payload_length >= kBlockAlignedPayload;
+  Buffer raw(large ? kAlignedBuffer : place.header_length);
+  const MutableByteView into =
+      raw.span().first(large ? payload_start(place.header_length, place.payload_length) : place.header_length);
+  auto got = large ? (*file)->read_past_cache(place.offset(), into) : (*file)->read_at(place.offset(), into);
   if (!got) return fail(std::move(got.error()), "record");
-  raw.resize(*got);
-  auto header = RecordHeader::decode(raw, marker_.stamp, place.segment, place.block);
+  auto header = RecordHeader::decode(into.first(*got), marker_.stamp, place.segment, place.block);
   if (!header) return fail(Code::corrupt, std::move(header.error().context));
   if (header->shard != shard || header->place() != place) return fail(Code::corrupt, "the record of another shard");
+  const std::lock_guard lock(headers_mutex_);
+  if (headers_.size() >= kKnownHeaders) headers_.clear();
+  headers_.insert_or_assign({place.segment, place.block}, *header);
   return header;
 }
 

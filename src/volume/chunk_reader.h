@@ -40,7 +40,14 @@ class ChunkReader {
 
  private:
   env::Task<Result<pool::PackRef>> find_pack(std::shared_ptr<ItemReader> items, PackId id);
+  static Result<ByteView> sealed_chunk(const ReadRun& run, const Extent& extent, ByteView sealed);
+  static Result<size_t> whole_chunks(const ReadRun& run, size_t first, ByteView sealed);
+  Result<Buffer> open_chunk(const ReadRun& run, const Extent& extent, ByteView sealed) const;
   Result<std::vector<Opened>> open(const ReadRun& run, ByteView sealed) const;
+  Result<std::vector<FileReader::Piece>> open_pieces(const ReadRun& run, ByteView sealed) const;
+  // The sealed bytes, and what `open` makes of them.
+  template <class T>
+  env::Task<Result<T>> fetch(ReadRun run, Result<T> (ChunkReader::*open)(const ReadRun&, ByteView) const);
 
   env::World world_;
   PackIo& packs_;

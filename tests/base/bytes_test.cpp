@@ -87,6 +87,22 @@ TEST_CASE("a buffer's copies and slices share its bytes and keep them alive") {
   CHECK(Buffer::copy_of({}).size() == 0);
 }
 
+TEST_CASE("large buffers begin at a page, also when their memory served another before") {
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Buffer> buffers;
+    for (const size_t size : {kAlignedBuffer, kAlignedBuffer + 1, size_t{1} << 20, (size_t{4} << 20) + 17}) {
+      Buffer buffer(size);
+      REQUIRE(buffer.size() == size);
+      CHECK(reinterpret_cast<uintptr_t>(buffer.data()) % kPageAlignment == 0);
+      std::memset(buffer.data(), round, size);
+      buffers.push_back(std::move(buffer));
+    }
+    for (const Buffer& buffer : buffers)
+      CHECK((buffer.data()[0] == round && buffer.data()[buffer.size() - 1] == round));
+    if (round == 1) Buffer::release_spare_memory();
+  }
+}
+
 TEST_CASE("CRC-32C gives its known values") {
   CHECK(crc32c({}) == 0);
   CHECK(crc32c(as_bytes("123456789")) == 0xE3069283U);

@@ -145,6 +145,17 @@ class PoolBench {
     return sum;
   }
 
+  // Until the daemons have done what a transfer leaves for behind: it counts.
+  void await_quiet() const {
+    constexpr double kIdle = 0.02;  // CPU seconds of six daemons in a look's time: gossip
+    double before = daemons_cpu();
+    for (int i = 0; i < 60; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      const double now = daemons_cpu();
+      if (now - std::exchange(before, now) <= kIdle) return;
+    }
+  }
+
   // With a client process of its own: nothing is warm.
   Status step(const std::string& name, double limit_per_byte, ClientWork work) {
     const double daemons_before = daemons_cpu();
@@ -152,6 +163,7 @@ class PoolBench {
     work.home = home(0);
     auto done = run_client(work);
     if (!done) return fail(std::move(done.error()), name);
+    await_quiet();
     const TransferReport& report = done->report;
     PoolStep step{.name = name,
                   .bytes = report.bytes,

@@ -200,6 +200,27 @@ TEST_CASE("a writer that lies about a Merkle root is found out behind") {
   REQUIRE(pool.located(pack).holders[1].is_zero());
 }
 
+TEST_CASE("a claim's signature is checked unless the session is that of the node itself") {
+  const auto device = crypto::PrivateKey::from_seed(peer::test_key(78));
+  const auto node = id_cast<NodeId>(crypto::sha256(device.public_key()));
+  const auto other = crypto::PrivateKey::from_seed(peer::test_key(79));
+  const auto from = id_cast<NodeId>(crypto::sha256(other.public_key()));
+  const Claim good = Claim::make(device, node, {PackId{}, 1}, 1, 1, ClaimState::held);
+  CHECK(Claim::heard(good.signed_message, node));
+  CHECK(Claim::heard(good.signed_message, from));
+  auto message = wire::decode<wire::Signed>(ByteView(good.signed_message));
+  REQUIRE(message);
+  (*message->mutable_signature())[5] ^= 1;
+  const Bytes broken = wire::encode(*message);
+  CHECK(Claim::heard(broken, node));
+  CHECK(Claim::heard(broken, from).error().code == Code::corrupt);
+  CHECK(Claim::check(broken).error().code == Code::corrupt);
+  // Nobody speaks in another's name, whoever brings it.
+  const Claim forged = Claim::make(other, node, {PackId{}, 1}, 1, 1, ClaimState::held);
+  CHECK(Claim::heard(forged.signed_message, node).error().code == Code::corrupt);
+  CHECK(Claim::heard(forged.signed_message, from).error().code == Code::corrupt);
+}
+
 TEST_CASE("forged claims and headers are refused") {
   Cluster pool(6);
   const auto pack = pool.pack_now();
