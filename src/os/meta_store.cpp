@@ -62,6 +62,35 @@ class ReadTable final : public leveldb::RandomAccessFile {
   std::string path_;
 };
 
+// LevelDB begins a new log when its buffer is full and syncs only that one from then on: what a synced write promises
+// for the writes before it holds only when the old log is durable too.
+class WholeLog final : public leveldb::WritableFile {
+ public:
+  explicit WholeLog(leveldb::WritableFile* file) : file_(file) {}
+  ~WholeLog() override {
+    if (!synced_) (void)file_->Sync();
+  }
+  leveldb::Status Append(const leveldb::Slice& data) override {
+    synced_ = false;
+    return file_->Append(data);
+  }
+  leveldb::Status Close() override {
+    const leveldb::Status synced = synced_ ? leveldb::Status::OK() : Sync();
+    const leveldb::Status closed = file_->Close();
+    return synced.ok() ? closed : synced;
+  }
+  leveldb::Status Flush() override { return file_->Flush(); }
+  leveldb::Status Sync() override {
+    const leveldb::Status status = file_->Sync();
+    synced_ = synced_ || status.ok();
+    return status;
+  }
+
+ private:
+  std::unique_ptr<leveldb::WritableFile> file_;
+  bool synced_ = true;
+};
+
 class NoLog final : public leveldb::Logger {
  public:
   void Logv(const char*, std::va_list) override {}
@@ -77,6 +106,11 @@ class StoreEnv final : public leveldb::EnvWrapper {
     if (!descriptor) return from_errno(path);
     *result = new ReadTable(std::move(descriptor), path);
     return leveldb::Status::OK();
+  }
+  leveldb::Status NewWritableFile(const std::string& path, leveldb::WritableFile** result) override {
+    const leveldb::Status status = leveldb::EnvWrapper::NewWritableFile(path, result);
+    if (status.ok() && path.ends_with(".log")) *result = new WholeLog(*result);
+    return status;
   }
   leveldb::Status LockFile(const std::string& path, leveldb::FileLock** lock) override {
     const leveldb::Status status = leveldb::EnvWrapper::LockFile(path, lock);

@@ -216,9 +216,10 @@ class Merger {
   // --- inodes ---
 
   static bool same_content(const Inode& a, const Inode& b) { return a.version == b.version && a.size == b.size; }
-  // Whether there is more to it than names that came and went.
+  // Whether there is more to it than names that came and went, and that somebody read it.
   static bool really_changed(const Inode& before, const Inode& after) {
     Inode same = after;
+    same.atime = before.atime;
     same.links = before.links;
     same.ctime = before.ctime;
     same.parent = before.parent;

@@ -48,13 +48,15 @@ void NodeCache::insert(NodePtr node) {
   }
 }
 
-Result<NodePtr> NodeCache::open(const NodeRef& ref, ByteView sealed) const {
+Result<NodePtr> NodeCache::open(const NodeRef& ref, ByteView sealed, std::vector<Bytes>* plains) const {
   auto plain = content::open_chunk(keys_, ref.chunk, content::ChunkType::tree_node, sealed);
   if (!plain) return fail(plain.error());
+  if (plains != nullptr) plains->push_back(*plain);
   return Node::parse(std::move(*plain), keys_, ref);
 }
 
 void NodeCache::add(const NodeRef& ref, Bytes plain) {
+  if (store_ != nullptr) store_->keep(ref.chunk, plain);
   if (slots_.contains(ref.chunk)) return;
   if (auto node = Node::parse(std::move(plain), keys_, ref)) insert(std::move(*node));
 }
@@ -102,17 +104,28 @@ env::Task<Result<NodePtr>> NodeCache::load_child(NodePtr parent, size_t index, s
 
 env::Task<Result<NodePtr>> NodeCache::fetch(std::vector<NodeRef> run) {
   const Claim claim(*this, run);
+  if (store_ != nullptr) {
+    auto kept = co_await store_->find(run.front().chunk);
+    if (kept) {
+      if (auto node = Node::parse(std::move(*kept), keys_, run.front())) {
+        insert(*node);
+        co_return node;
+      }
+    }
+  }
   ++counters_.requests;
   uint32_t length = 0;
   for (const NodeRef& ref : run) length += ref.length;
   // Checked here, so that a holder that gives wrong bytes is passed over: a few nodes, some 10 us each.
   std::vector<NodePtr> nodes;
+  std::vector<Bytes> plains;
   const auto check = [&](ByteView sealed) {
     nodes.clear();
+    plains.clear();
     size_t at = 0;
     for (const NodeRef& ref : run) {
       if (sealed.size() - at < ref.length) return false;
-      auto node = open(ref, sealed.subspan(at, ref.length));
+      auto node = open(ref, sealed.subspan(at, ref.length), store_ == nullptr ? nullptr : &plains);
       if (!node) return false;
       nodes.push_back(std::move(*node));
       at += ref.length;
@@ -126,6 +139,7 @@ env::Task<Result<NodePtr>> NodeCache::fetch(std::vector<NodeRef> run) {
     co_return fail(Code::corrupt, "tree node " + first.chunk.short_hex() + " in pack " + first.pack.id.short_hex());
   }
   counters_.loads += nodes.size();
+  for (size_t i = 0; store_ != nullptr && i < plains.size(); ++i) store_->keep(run[i].chunk, plains[i]);
   // The wanted one last, so that it is the last to be dropped.
   for (size_t i = nodes.size(); i-- > 0;) insert(nodes[i]);
   co_return nodes.front();

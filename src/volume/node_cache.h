@@ -12,6 +12,15 @@
 
 namespace cairn::volume {
 
+// A further place for nodes' plaintext, near by. Strand only.
+class NodeStore {
+ public:
+  virtual ~NodeStore() = default;
+  virtual env::Task<std::optional<Bytes>> find(ChunkId chunk) = 0;
+  // Nodes of heads alone (see NodeCache::add).
+  virtual void keep(const ChunkId& chunk, ByteView plain) = 0;
+};
+
 class NodeCache final : public NodeSource {
  public:
   struct Counters {
@@ -28,6 +37,9 @@ class NodeCache final : public NodeSource {
   // packs that no tree has.)
   void add(const NodeRef& ref, Bytes plain);
 
+  // Looked at before the pool; null: none.
+  void set_store(NodeStore* store) { store_ = store; }
+
   const Counters& counters() const { return counters_; }
   size_t bytes() const { return bytes_; }
 
@@ -43,9 +55,10 @@ class NodeCache final : public NodeSource {
   void insert(NodePtr node);
   // Neighbours in one pack: refs[0] and those that follow it without a gap.
   env::Task<Result<NodePtr>> fetch(std::vector<NodeRef> run);
-  Result<NodePtr> open(const NodeRef& ref, ByteView sealed) const;
+  Result<NodePtr> open(const NodeRef& ref, ByteView sealed, std::vector<Bytes>* plains) const;
 
   PackIo& packs_;
+  NodeStore* store_ = nullptr;
   content::VolumeKeys keys_;
   size_t max_bytes_;
   size_t bytes_ = 0;

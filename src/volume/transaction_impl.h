@@ -6,6 +6,7 @@
 #include "volume/head.h"
 #include "volume/keys.h"
 #include "volume/merge.h"
+#include "volume/node_cache.h"
 #include "volume/overlay.h"
 #include "volume/transaction.h"
 
@@ -51,6 +52,8 @@ class TransactionHost {
 // What a drive needs beside it: it merges on its own.
 class VolumeHost : public TransactionHost {
  public:
+  // Nodes are looked for there before the pool is asked, and kept there. Null: no longer.
+  virtual void set_node_store(NodeStore* store) = 0;
   // Reads the register.
   virtual env::Task<Result<HeadPtr>> latest() = 0;
   // One try. Code::conflict when `request.base` is not the head any more; Code::unknown_outcome is left for the caller

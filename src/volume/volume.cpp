@@ -165,6 +165,7 @@ class VolumeImpl final : public Volume, public SnapshotHost {
                         .suffix = conflict_suffix(*theirs),
                         .now = world_.clock.wall_now()});
   }
+  void set_node_store(NodeStore* store) override { cache_.set_store(store); }
   VolumeHost& host() override { return *this; }
 
  private:

@@ -19,6 +19,19 @@ std::string generation_value(uint64_t generation) {
 
 }  // namespace
 
+env::Task<Result<uint64_t>> generation_in(VolumeHost& host, JournalId journal, HeadPtr head) {
+  auto value = co_await host.tree().get(head->root, journal_key(journal));
+  if (!value) co_return fail(std::move(value.error()));
+  if (!*value) co_return 0;
+  if ((*value)->size() != 8) co_return fail(Code::corrupt, "a journal's item");
+  co_return read_le<uint64_t>(reinterpret_cast<const uint8_t*>((*value)->data()));
+}
+
+HeadPtr base_after(const HeadPtr& candidate, const HeadPtr& head) {
+  const bool alone = candidate->root && head->root && candidate->root->chunk == head->root->chunk;
+  return alone ? head : candidate;
+}
+
 Committer::Committer(VolumeHost& host, Pending& pending, Journal& journal, SegmentStaging& staging, Uploader& uploader,
                      FileHooks files, CommitterOptions options)
     : host_(host),
@@ -170,6 +183,8 @@ env::Task<Status> Committer::step() {
 }
 
 env::Task<Status> Committer::commit() {
+  if (files_.compact && failures_ == 0 && staging_.appended_bytes() - appended_at_seal_ < options_.commit_bytes)
+    co_await files_.compact();
   // Most of the bytes before anything is sealed, so that others' commits can still be followed meanwhile.
   if (uploader_.unsent(pending_.active()) > kEarlyUpload) {
     CAIRN_CO_TRY(co_await uploader_.upload(pending_.active()));
@@ -218,35 +233,30 @@ env::Task<Status> Committer::commit() {
 env::Task<Status> Committer::find_out() {
   auto head = co_await host_.latest();
   if (!head) co_return fail(std::move(head.error()));
-  auto value = co_await host_.tree().get((*head)->root, journal_key(journal_.id()));
-  if (!value) co_return fail(std::move(value.error()));
-  uint64_t in_tree = 0;
-  if (*value) {
-    if ((*value)->size() != 8) co_return fail(Code::corrupt, "a journal's item");
-    in_tree = read_le<uint64_t>(reinterpret_cast<const uint8_t*>((*value)->data()));
-  }
-  if (in_tree < batch_->generation) {
+  auto in_tree = co_await generation_in(host_, journal_.id(), *head);
+  if (!in_tree) co_return fail(std::move(in_tree.error()));
+  if (*in_tree < batch_->generation) {
     unseal();
     co_return Status{};
   }
-  const bool alone = candidate_->root && (*head)->root && candidate_->root->chunk == (*head)->root->chunk;
-  co_await finish(alone ? *head : candidate_);
+  co_await finish(base_after(candidate_, *head));
   co_return Status{};
 }
 
 env::Task<void> Committer::finish(HeadPtr base) {
   // Settled now, together: what is recorded from here on comes behind it.
   auto cleaned = journal_.finish(batch_->generation, base, *batch_->edits, pending_.active());
-  committed_ = std::max(committed_, batch_->generation);
+  const uint64_t generation = batch_->generation;
   pending_.committed(base);
   batch_.reset();
   candidate_ = nullptr;
   ++counters_.commits;
   uploader_.committed(std::exchange(batch_packs_, {}), base->state.sequence);
-  changed_.notify_all();
   const std::vector<uint64_t> unused = staging_.unused();
   // The commit stands whatever becomes of this: the journal tries again with its next write.
   auto status = co_await std::move(cleaned);
+  committed_ = std::max(committed_, generation);
+  changed_.notify_all();
   if (status && !unused.empty()) {
     auto gone = co_await staging_.remove(unused);
     uploader_.forget(gone);
@@ -274,7 +284,8 @@ env::Task<Status> Committer::sync(std::function<void()> progress) {
   const uint64_t target = pending_.has_active() ? pending_.generation() : batch_ ? batch_->generation : 0;
   retry_at_ = std::min(retry_at_, world_.clock.now());
   ask();
-  while (committed_ < target && !pending_.clean()) {
+  // With no edits left a merge may have found that there is nothing to do.
+  while (committed_ < target && (!pending_.clean() || turn_.free() == 0)) {
     if (progress) progress();
     struct Timer {
       env::Clock& clock;

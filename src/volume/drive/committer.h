@@ -4,6 +4,7 @@
 // One thing at a time: a commit, or following a head that somebody else has moved. What of a commit is on which disk
 // when, and how its fate is found out after a crash: JOURNAL.md. Strand only.
 
+#include "volume/drive/compactor.h"
 #include "volume/drive/file_system.h"
 #include "volume/drive/journal.h"
 #include "volume/drive/segments.h"
@@ -17,6 +18,7 @@ struct FileHooks {
   std::function<bool(InodeId)> is_open;
   std::function<void(InodeId, EditMap)> keep_open;
   std::function<void(InodeId)> content_changed;
+  std::function<env::Task<void>()> compact;  // before a commit that is not pressed for
 };
 
 struct CommitterOptions {
@@ -30,6 +32,11 @@ struct CommitterOptions {
 struct CommitterCounters {
   uint64_t commits = 0, conflicts = 0;
 };
+
+// Up to which generation of a journal's edits are in a head's tree.
+env::Task<Result<uint64_t>> generation_in(VolumeHost& host, JournalId journal, HeadPtr head);
+// What later edits stand upon when the candidate turned out to be in `head`: that itself when nothing else is in it.
+HeadPtr base_after(const HeadPtr& candidate, const HeadPtr& head);
 
 class Committer {
  public:

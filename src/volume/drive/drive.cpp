@@ -2,6 +2,7 @@
 
 #include "volume/drive/committer.h"
 #include "volume/drive/limits.h"
+#include "volume/drive/node_store.h"
 
 namespace cairn::volume {
 
@@ -45,6 +46,7 @@ class DriveImpl final : public Drive, public JournalSink {
       : world_(world), host_(volume.host()), options_(std::move(options)) {}
   ~DriveImpl() override {
     if (committer_) committer_->stop();
+    host_.set_node_store(nullptr);
   }
 
   env::Task<Status> start();
@@ -90,6 +92,7 @@ class DriveImpl final : public Drive, public JournalSink {
   env::Task<Status> close() override {
     committer_->stop();
     CAIRN_CO_TRY(co_await chunks_->close());
+    co_await nodes_->close();
     auto status = co_await journal_->sync(*staging_);
     co_return status;
   }
@@ -107,6 +110,7 @@ class DriveImpl final : public Drive, public JournalSink {
   }
 
  private:
+  env::Task<Status> settle_candidate(JournalContent& content);
   env::Task<FsStatus> reserve(uint64_t bytes);
   env::Task<bool> fits(uint64_t bytes);
 
@@ -114,6 +118,7 @@ class DriveImpl final : public Drive, public JournalSink {
   VolumeHost& host_;
   DriveOptions options_;
   std::unique_ptr<env::DiskLock> lock_;
+  std::unique_ptr<LocalNodes> nodes_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<SegmentStaging> staging_;
   std::unique_ptr<ChunkCache> chunks_;
@@ -121,6 +126,7 @@ class DriveImpl final : public Drive, public JournalSink {
   std::unique_ptr<Pending> pending_;
   std::unique_ptr<Uploader> uploader_;
   std::unique_ptr<FileSystem> files_;
+  std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Committer> committer_;
 
   SpaceReport space_;
@@ -138,6 +144,9 @@ env::Task<Status> DriveImpl::start() {
   });
   if (!locked) co_return fail(std::move(locked.error()));
   lock_ = std::move(*locked);
+  nodes_ =
+      co_await LocalNodes::open(world_, options_.folder + "/nodes", std::min(kLocalNodes, options_.cache_bytes / 8));
+  host_.set_node_store(nodes_.get());
   auto journal = co_await Journal::open(world_, journal_folder(options_.folder), host_.keys());
   if (!journal) co_return fail(std::move(journal.error()));
   journal_ = std::move(*journal);
@@ -151,6 +160,7 @@ env::Task<Status> DriveImpl::start() {
   if (!staging) co_return fail(std::move(staging.error()));
   staging_ = std::move(*staging);
 
+  CAIRN_CO_TRY(co_await settle_candidate(content));
   const bool clean = content.sealed.empty() && content.active.empty() && content.candidate == nullptr;
   HeadPtr base = content.base;
   if (!clean && !base) co_return fail(Code::corrupt, "a journal without its head");
@@ -179,7 +189,10 @@ env::Task<Status> DriveImpl::start() {
   FileHooks hooks{.exclusively = [this](auto work) { return files_->exclusively(std::move(work)); },
                   .is_open = [this](InodeId inode) { return files_->is_open(inode); },
                   .keep_open = [this](InodeId inode, EditMap items) { files_->keep_open(inode, std::move(items)); },
-                  .content_changed = [this](InodeId inode) { files_->content_changed(inode); }};
+                  .content_changed = [this](InodeId inode) { files_->content_changed(inode); },
+                  .compact = [this] { return compactor_->compact(); }};
+  compactor_ = std::make_unique<Compactor>(world_, *pending_, *staging_, *timed_chunks_,
+                                           [this](auto work) { return files_->exclusively(std::move(work)); });
   committer_ = std::make_unique<Committer>(host_, *pending_, *journal_, *staging_, *uploader_, std::move(hooks),
                                            CommitterOptions{.read_only = options_.read_only,
                                                             .commit_after = options_.commit_after,
@@ -192,6 +205,20 @@ env::Task<Status> DriveImpl::start() {
   if (sealed) committer_->restore(std::move(*sealed), std::move(content.candidate));
   committer_->start();
   co_return Status{};
+}
+
+// When the head that the volume has may tell, whether the candidate was chosen: staged bytes of what is in the pool may
+// be gone, so it should not be shown from there.
+env::Task<Status> DriveImpl::settle_candidate(JournalContent& content) {
+  const HeadPtr head = host_.current();
+  if (!content.candidate || head->state.sequence < content.candidate->state.sequence) co_return Status{};
+  auto in_tree = co_await generation_in(host_, journal_->id(), head);
+  if (!in_tree || *in_tree < content.sealed_generation) co_return Status{};
+  content.base = base_after(content.candidate, head);
+  auto status = co_await journal_->finish(content.sealed_generation, content.base, content.sealed, content.active);
+  content.candidate = nullptr;
+  content.sealed.clear();
+  co_return status;
 }
 
 env::Task<bool> DriveImpl::fits(uint64_t bytes) {
@@ -214,7 +241,7 @@ env::Task<bool> DriveImpl::fits(uint64_t bytes) {
 }
 
 env::Task<FsStatus> DriveImpl::reserve(uint64_t bytes) {
-  if (bytes > 0 && space_.total > 0) {
+  if (bytes > 0 && space_.total > 0 && committer_->pool_reachable()) {
     // The report does not know yet what was put there since, and what is on its way.
     const uint64_t since = uploader_->uploaded_bytes() - uploaded_at_report_ + pending_->staged_bytes();
     if (space_.free < since || space_.free - since < bytes) co_return fs_fail(ENOSPC);

@@ -5,7 +5,7 @@ namespace cairn::volume {
 namespace {
 
 constexpr uint64_t kVersion = 1;
-constexpr std::string_view kVersionKey = "V", kIdKey = "I", kBaseKey = "B", kCandidateKey = "C";
+constexpr std::string_view kVersionKey = "V", kIdKey = "I", kBaseKey = "B", kCandidateKey = "C", kFinishedKey = "N";
 // A store that holds some tens of MiB for a few seconds: the buffer takes a batch without a compaction.
 constexpr env::MetaStoreOptions kStoreOptions{.cache_size = 1 * kMiB, .write_buffer_size = 8 * kMiB};
 
@@ -141,7 +141,11 @@ env::Task<Status> Journal::load(const content::VolumeKeys& keys) {
       if (!head) return fail(std::move(head.error()));
       (key == kBaseKey ? content_.base : content_.candidate) = std::move(*head);
     }
-    content_.next_generation = content_.sealed_generation + 1;
+    auto finished = store_->get(kFinishedKey);
+    if (!finished) return fail(std::move(finished.error()));
+    // A number that was used once is in a tree: it never comes again.
+    if (*finished) content_.next_generation = Reader(**finished).u64() + 1;
+    content_.next_generation = std::max(content_.next_generation, content_.sealed_generation + 1);
     const auto cursor = store_->cursor();
     for (cursor->seek("E"); cursor->valid() && cursor->key().starts_with('E'); cursor->next()) {
       Reader reader(cursor->value());
@@ -306,6 +310,7 @@ env::Task<Status> Journal::finish(uint64_t generation, HeadPtr base, const EditM
     figures_.erase(figures_.begin());
   }
   batch.remove(kCandidateKey);
+  batch.put(kFinishedKey, number(generation));
   batch.put(kBaseKey, head_value(*base));
   return wait(queue(std::move(batch), true, true));
 }

@@ -33,7 +33,14 @@ inline constexpr uint64_t kSpaceBytes = 32 * kMiB;
 // Between reserve() and append() of operations that run at the same time: they are let in up to so much below the
 // limit.
 inline constexpr uint64_t kReserveSlack = 64 * kMiB;
+// The tree's nodes that are kept on disk: those of a volume of some hundred thousand files. Part of cache_bytes.
+inline constexpr uint64_t kLocalNodes = 192 * kMiB;
+// Of these, what waits to be written; more is not kept.
+inline constexpr size_t kWaitingNodes = 8 * kMiB;
 // A unit of 128 KiB with more extents than this is written anew as one.
 inline constexpr size_t kExtentsOfUnit = 8;
+// Of these, in one commit: some 8 MiB more to write, and to read when they are not cached. And units looked at.
+inline constexpr size_t kCompactedUnits = 64;
+inline constexpr size_t kExaminedUnits = 2048;
 
 }  // namespace cairn::volume

@@ -30,7 +30,8 @@ struct Figures {
 class JournalSink {
  public:
   virtual ~JournalSink() = default;
-  // All or nothing; survives the end of the process when it returns, a power loss once the journal was synced.
+  // All or nothing, in the order of the calls; survives the end of the process within a moment, a power loss once the
+  // journal was synced.
   virtual Status record(uint64_t generation, const EditMap& edits, Figures figures) = 0;
 };
 
