@@ -81,6 +81,11 @@ void Committer::ask() {
   wake_.notify_all();
 }
 
+void Committer::ask_for_space() {
+  sweep_asked_ = true;
+  ask();
+}
+
 bool Committer::moved() const {
   const RegisterState &base = pending_.base()->state, &now = host_.current()->state;
   return base.sequence != now.sequence || base.hash != now.hash;
@@ -120,6 +125,11 @@ env::Task<void> Committer::wait(std::optional<Time> until) {
 
 env::Task<void> Committer::run() {
   for (;;) {
+    if (std::exchange(sweep_asked_, false) && !staging_.unused().empty()) {
+      auto swept = co_await sweep();
+      if (!swept) world_.log.warning("staging_not_swept", "error={}", to_string(swept.error()));
+      changed_.notify_all();
+    }
     const Time now = world_.clock.now();
     if (now < retry_at_ || !(batch_ || moved() || commit_due(now))) {
       co_await wait(next_time());
@@ -161,10 +171,7 @@ env::Task<void> Committer::poll() {
     poll_worked_ = latest.has_value();
     if (!latest && last_error_.empty()) last_error_ = to_string(latest.error());
     if (latest && failures_ == 0) last_error_.clear();
-    if (!staging_.unused().empty() && pending_.clean()) {
-      const auto turn = co_await turn_.acquire();
-      if (pending_.clean()) (void)co_await sweep();
-    }
+    if (!staging_.unused().empty() && pending_.clean()) sweep_asked_ = true;
     wake_.notify_all();
     changed_.notify_all();
   }

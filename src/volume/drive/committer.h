@@ -55,6 +55,8 @@ class Committer {
   void noted();
   // A commit of what there is, as soon as can be.
   void ask();
+  // The same, and what nothing shows any more goes at once.
+  void ask_for_space();
   // Returns once what was accepted before the call is in the pool. `progress` is called now and then.
   env::Task<Status> sync(std::function<void()> progress);
   // Reads the head and follows it.
@@ -109,7 +111,7 @@ class Committer {
   uint64_t appended_at_seal_ = 0;
   Time retry_at_{};
   uint32_t failures_ = 0;
-  bool poll_worked_ = true, stopped_ = false;
+  bool poll_worked_ = true, stopped_ = false, sweep_asked_ = false;
   std::string last_error_;
   CommitterCounters counters_;
   env::Signal wake_, changed_;

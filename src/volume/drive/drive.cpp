@@ -253,7 +253,7 @@ env::Task<FsStatus> DriveImpl::reserve(uint64_t bytes) {
     available_known_ = false;
     if (bytes == 0 && pending_->memory() <= kEditsWait) co_return FsStatus{};
     if (!committer_->frees_space()) co_return fs_fail(ENOSPC);
-    committer_->ask();
+    committer_->ask_for_space();
     co_await committer_->changed().wait();
   }
 }

@@ -35,6 +35,8 @@ inline constexpr uint64_t kSpaceBytes = 32 * kMiB;
 inline constexpr uint64_t kReserveSlack = 64 * kMiB;
 // The tree's nodes that are kept on disk: those of a volume of some hundred thousand files. Part of cache_bytes.
 inline constexpr uint64_t kLocalNodes = 192 * kMiB;
+// They are synced so often: to find its way after a power loss without the pool, a drive need not have the last ones.
+inline constexpr Duration kNodesSync = std::chrono::seconds(30);
 // Of these, what waits to be written; more is not kept.
 inline constexpr size_t kWaitingNodes = 8 * kMiB;
 // A unit of 128 KiB with more extents than this is written anew as one.

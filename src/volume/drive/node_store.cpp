@@ -66,6 +66,8 @@ env::Task<void> LocalNodes::write() {
     env::WriteBatch batch;
     std::vector<ChunkId> taken;
     const bool full = bytes_ > max_bytes_ / 2;
+    const bool sync = world_.clock.now() - synced_at_ >= kNodesSync;
+    if (sync) synced_at_ = world_.clock.now();
     if (full) {
       half_ = 1 - half_;
       bytes_ = 0;
@@ -86,7 +88,7 @@ env::Task<void> LocalNodes::write() {
           emptied.remove(cursor->key());
         CAIRN_TRY(store_->write(emptied, false));
       }
-      return store_->write(batch, false);
+      return store_->write(batch, sync);
     });
     for (const ChunkId& chunk : taken) {
       const auto at = waiting_.find(chunk);
@@ -104,6 +106,9 @@ env::Task<void> LocalNodes::write() {
 
 env::Task<void> LocalNodes::close() {
   while (writing_) co_await idle_.wait();
+  if (!store_) co_return;
+  auto status = co_await world_.workers.run([&] { return store_->write({}, true); });
+  if (!status) world_.log.warning("local_nodes_not_written", "error={}", to_string(status.error()));
 }
 
 }  // namespace cairn::volume

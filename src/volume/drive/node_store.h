@@ -8,7 +8,7 @@
 namespace cairn::volume {
 
 // In a MetaStore of its own, in two halves: what is written goes to one; when that is full the other is emptied and
-// takes its turn. What is found in the older half moves to the newer. Nothing here has to survive anything.
+// takes its turn. What is found in the older half moves to the newer. Nothing here has to survive a power loss.
 class LocalNodes final : public NodeStore {
  public:
   // A folder that cannot be used is left alone: nothing is found then.
@@ -28,7 +28,8 @@ class LocalNodes final : public NodeStore {
   env::World world_;
   uint64_t max_bytes_;
   std::unique_ptr<env::MetaStore> store_;
-  size_t half_ = 0;     // that is written to
+  size_t half_ = 0;  // that is written to
+  Time synced_at_{};
   uint64_t bytes_ = 0;  // in it
   std::map<ChunkId, Bytes> waiting_;
   size_t waiting_bytes_ = 0;
