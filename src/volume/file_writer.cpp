@@ -8,8 +8,10 @@ namespace cairn::volume {
 
 namespace {
 
-// Content-defined chunks of volumes that deduplicate.
-constexpr content::CdcSizes kCdcSizes{.min = 64 * kKiB, .average = 256 * kKiB, .max = kMaxChunkSize};
+// Content-defined chunks of volumes that deduplicate, 149 KiB on average. Measured on 256 MiB of random bytes with 25
+// changes of 100 KiB: 4.5 times what is new is stored, against 5.9 times with twice this average; half of it would take
+// more than 0.2 % for metadata (some 240 bytes a chunk, in the snapshot's tree and the volume's).
+constexpr content::CdcSizes kCdcSizes{.min = 32 * kKiB, .average = 128 * kKiB, .max = kMaxChunkSize};
 
 class FileWriterImpl final : public FileWriter {
  public:
