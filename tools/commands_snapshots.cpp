@@ -1,4 +1,4 @@
-// forget, tag, find, diff, stats, dump, unlock: restic's names, letters and meanings.
+// forget, tag, rewrite, find, diff, stats, dump, unlock: restic's names, letters and meanings.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -373,6 +373,58 @@ Command dump_command() {
           }};
 }
 
+Command rewrite_command() {
+  return {"rewrite", "take out of snapshots what should not be in them",
+          "cairn rewrite --exclude '*.iso' --forget\n  cairn rewrite -n --exclude /home/u/secret latest",
+          [](CLI::App& app) {
+            struct Flags {
+              RewriteOptions options;
+              std::string new_time;
+            };
+            auto flags = std::make_shared<Flags>();
+            RewriteOptions& options = flags->options;
+            app.add_option("snapshots", options.names, "these; else all that pass the filters");
+            app.add_option("-e,--exclude", options.excludes, "take out what fits the pattern (may be repeated)");
+            app.add_option("--iexclude", options.iexcludes, "the same, whatever the case of its letters");
+            app.add_option("--exclude-file", options.exclude_files, "a file with a pattern on each line");
+            app.add_option("--iexclude-file", options.iexclude_files, "the same, whatever the case");
+            app.add_option("--new-host", options.new_host, "another host");
+            app.add_option("--new-time", flags->new_time, "another time: 2026-11-23T09:15:00Z");
+            app.add_flag("--forget", options.forget, "in place of the old ones; else both are there");
+            app.add_flag("-n,--dry-run", options.dry_run, "only say what would be done");
+            declare_filter(app, options.filter);
+            return [=](Context& context) {
+              RewriteOptions with = flags->options;
+              if (!flags->new_time.empty()) {
+                auto time = parse_time(flags->new_time);
+                if (!time) return context.output.fail(flags->new_time, time.error());
+                with.new_time = *time;
+              }
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              auto report = Backups(*client).rewrite(with);
+              if (!report) return context.output.fail("", report.error());
+              if (context.output.json) {
+                for (const auto& [before, after] : report->changed) {
+                  Json object = {{"message_type", "changed"}, {"old_snapshot_id", before}};
+                  if (!after.empty()) object["new_snapshot_id"] = after;
+                  context.output.emit(object);
+                }
+                context.output.emit({{"message_type", "summary"},
+                                     {"changed_snapshots", report->changed.size()},
+                                     {"removed_files", report->removed_files},
+                                     {"removed_bytes", report->removed_bytes}});
+              } else {
+                context.output.say(fmt::format("{} {} snapshots without {} files ({})",
+                                               with.dry_run ? "would rewrite" : "rewrote", report->changed.size(),
+                                               report->removed_files, format_size(report->removed_bytes)));
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
 Command unlock_command() {
   return {"unlock", "nothing: there are no locks", "cairn unlock", [](CLI::App&) {
             return [](Context& context) {
@@ -385,8 +437,8 @@ Command unlock_command() {
 }  // namespace
 
 std::vector<Command> snapshot_commands() {
-  return {forget_command(), tag_command(),  find_command(),  diff_command(),
-          stats_command(),  dump_command(), unlock_command()};
+  return {forget_command(), tag_command(),  find_command(),    diff_command(),
+          stats_command(),  dump_command(), rewrite_command(), unlock_command()};
 }
 
 }  // namespace cairn::tools

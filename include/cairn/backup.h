@@ -135,6 +135,20 @@ struct TagReport {
   std::vector<std::pair<std::string, std::string>> changed;  // IDs before and after
 };
 
+struct RewriteOptions {
+  std::vector<std::string> names;
+  SnapshotFilter filter;
+  std::vector<std::string> excludes, iexcludes, exclude_files, iexclude_files;
+  std::string new_host;
+  std::optional<WallTime> new_time;
+  bool forget = false;  // the new one takes the place of the old one; else both are there, and the new one has a tag
+  bool dry_run = false;
+};
+struct RewriteReport {
+  std::vector<std::pair<std::string, std::string>> changed;  // IDs before and after ("" of a dry run)
+  uint64_t removed_files = 0, removed_bytes = 0;
+};
+
 // --- looking into them ---
 
 struct FindOptions {
@@ -198,6 +212,7 @@ class Backups {
   // Code::denied, and nothing is removed, when none of a group would be left.
   Result<ForgetReport> forget(const ForgetOptions& options);
   Result<TagReport> tag(const TagOptions& options);
+  Result<RewriteReport> rewrite(const RewriteOptions& options);
 
   // Entries whose path fits a pattern to its end. on_snapshot comes before its matches, and for those without any too.
   Status find(const FindOptions& options, const std::function<void(const SnapshotReport&)>& on_snapshot,

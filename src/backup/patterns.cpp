@@ -58,20 +58,27 @@ std::optional<bool> match_class(std::string_view& pattern, unsigned char byte) {
   return found != negated;
 }
 
-// Whether the parts fit a run of names that begins at the first one; what is left of the names is below it, and with
-// `whole` there is none.
-bool match_from(const std::vector<std::string>& parts, size_t part, const std::vector<std::string_view>& names,
-                size_t name, bool whole) {
-  for (; part < parts.size(); ++part, ++name) {
-    if (parts[part] == "**") {
-      for (size_t rest = name; rest <= names.size(); ++rest) {
-        if (match_from(parts, part + 1, names, rest, whole)) return true;
-      }
-      return false;
+// Whether the parts fit a run of names that begins at `name`; what is left of the names is below it, and with `whole`
+// there is none. As in match_part() only the last '**' has to be tried with more names.
+bool match_from(const std::vector<std::string>& parts, const std::vector<std::string_view>& names, size_t name,
+                bool whole) {
+  size_t part = 0;
+  std::optional<std::pair<size_t, size_t>> open;  // the part behind the last '**', and the name that it was tried at
+  for (;;) {
+    if (part == parts.size()) {
+      if (!whole || name == names.size()) return true;
+    } else if (parts[part] == "**") {
+      open = {++part, name};
+      continue;
+    } else if (name < names.size() && match_part(parts[part], names[name]).value_or(false)) {
+      ++part;
+      ++name;
+      continue;
     }
-    if (name == names.size() || !match_part(parts[part], names[name]).value_or(false)) return false;
+    if (!open || open->second == names.size()) return false;
+    name = ++open->second;
+    part = open->first;
   }
-  return !whole || name == names.size();
 }
 
 // Whether the names could be the beginning of what fits.
@@ -181,9 +188,9 @@ bool Patterns::look(std::string_view path, bool whole) const {
   bool matched = false;
   for (const Pattern& pattern : patterns_) {
     if (matched != pattern.negated) continue;  // it could change nothing
-    bool fits = match_from(pattern.parts, 0, names, 0, whole);
+    bool fits = match_from(pattern.parts, names, 0, whole);
     for (size_t from = 1; !fits && !pattern.anchored && from < names.size(); ++from)
-      fits = match_from(pattern.parts, 0, names, from, whole);
+      fits = match_from(pattern.parts, names, from, whole);
     if (fits) matched = !pattern.negated;
   }
   return matched;

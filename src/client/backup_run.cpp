@@ -92,18 +92,6 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-Result<backup::Patterns> patterns(std::vector<std::string> given, const std::vector<std::string>& files,
-                                  bool ignore_case, std::vector<std::string>& all) {
-  for (const std::string& path : files) {
-    auto text = read_text(path);
-    if (!text) return fail(std::move(text.error()));
-    auto more = backup::parse_pattern_file(*text, variable);
-    given.insert(given.end(), more.begin(), more.end());
-  }
-  all.insert(all.end(), given.begin(), given.end());
-  return backup::Patterns::parse(given, ignore_case);
-}
-
 // What was named on the command line and in files.
 Result<backup::Targets> targets_of(const BackupOptions& options) {
   std::error_code error;
@@ -155,6 +143,18 @@ std::string user_name() {
 
 }  // namespace
 
+Result<backup::Patterns> read_patterns(std::vector<std::string> given, const std::vector<std::string>& files,
+                                       bool ignore_case, std::vector<std::string>& all) {
+  for (const std::string& path : files) {
+    auto text = read_text(path);
+    if (!text) return fail(std::move(text.error()));
+    auto more = backup::parse_pattern_file(*text, variable);
+    given.insert(given.end(), more.begin(), more.end());
+  }
+  all.insert(all.end(), given.begin(), given.end());
+  return backup::Patterns::parse(given, ignore_case);
+}
+
 env::Task<Result<BackupReport>> run_backup(Core& core, BackupOptions options) {
   const env::World world = core.world();
   backup::ArchiveOptions with;
@@ -192,9 +192,9 @@ env::Task<Result<BackupReport>> run_backup(Core& core, BackupOptions options) {
     with.errors_end = true;
   } else {
     ScanRules rules;
-    auto excludes = patterns(options.excludes, options.exclude_files, false, with.about.excludes);
+    auto excludes = read_patterns(options.excludes, options.exclude_files, false, with.about.excludes);
     if (!excludes) co_return fail(std::move(excludes.error()));
-    auto iexcludes = patterns(options.iexcludes, options.iexclude_files, true, with.about.excludes);
+    auto iexcludes = read_patterns(options.iexcludes, options.iexclude_files, true, with.about.excludes);
     if (!iexcludes) co_return fail(std::move(iexcludes.error()));
     rules.excludes = std::move(*excludes);
     rules.iexcludes = std::move(*iexcludes);

@@ -6,6 +6,7 @@
 #include "client/dump.h"
 #include "client/namespace_ops.h"
 #include "client/restore.h"
+#include "client/rewrite.h"
 #include "client/snapshot_ops.h"
 #include "client/snapshot_walks.h"
 #include "client/snapshots.h"
@@ -62,6 +63,11 @@ Result<ForgetReport> Backups::forget(const ForgetOptions& options) {
 Result<TagReport> Backups::tag(const TagOptions& options) {
   Core& core = client_.core();
   return core.run<TagReport>([&] { return client::tag_snapshots(core, options); });
+}
+
+Result<RewriteReport> Backups::rewrite(const RewriteOptions& options) {
+  Core& core = client_.core();
+  return core.run<RewriteReport>([&] { return client::rewrite_snapshots(core, options); });
 }
 
 Status Backups::find(const FindOptions& options, const std::function<void(const SnapshotReport&)>& on_snapshot,

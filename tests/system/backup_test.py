@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -475,6 +477,79 @@ class Snapshots(PoolTest):
         self.assertEqual(once["total_size"], stats["total_size"] - len(big))
         raw = json.loads(self.me.cairn("stats", one, two, "--mode", "raw-data", "--json").stdout)
         self.assertEqual(raw["total_uncompressed_size"], len(big))  # small files lie in the tree itself
+
+    def test_rewrite_takes_out_what_should_not_be_there(self):
+        tree = self.tree()
+        for name in ["keep", "secret.key", "sub/secret.key", "sub/other", "junk/a", "junk/b"]:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(name)
+        os.link(tree / "keep", tree / "junk/keep too")
+        one = self.backup(tree)
+        self.me.cairn("rewrite", one, expect=2)
+        self.me.cairn("rewrite", "-n", "--exclude", "*.key", one)
+        self.assertEqual([s["id"] for s in self.snapshots("--path", tree)], [one])
+        self.me.cairn("rewrite", "--exclude", "*.key", "-e", f"{tree}/junk", one)
+        both = self.snapshots("--path", tree)
+        new = [s for s in both if s["id"] != one][0]
+        self.assertEqual((len(both), new["original"], new["tags"]), (2, one, ["rewrite"]))
+        out = self.folder("out")
+        self.me.cairn("restore", f"{new['id']}:{tree}", "-t", out)
+        for name in ["secret.key", "sub/secret.key"]:
+            os.remove(tree / name)
+        subprocess.run(["rm", "-r", tree / "junk"], check=True)
+        for folder in [tree, tree / "sub"]:  # the snapshot's folders have kept their times
+            os.utime(folder, ns=(0, os.stat(out / folder.relative_to(tree)).st_mtime_ns))
+        self.assertEqual(describe(tree), describe(out))
+        self.me.cairn("rewrite", "--forget", "--new-host", "elsewhere", one)
+        self.assertEqual(sorted(s["hostname"] == "elsewhere" for s in self.snapshots("--path", tree)), [False, True])
+        self.me.cairn("snapshots", one, expect=10)
+
+    def test_killed_backups_and_restores_are_gone_on_from(self):
+        tree = self.tree()
+        source = random.Random(5)
+        chance = random.Random(6)
+        for i in range(40):
+            (tree / f"{i:02}").write_bytes(source.randbytes(1 << 20))
+        (tree / "large").write_bytes(source.randbytes(100 << 20))
+        out = self.folder("out")
+
+        def kill_now_and_then(*words, rounds):
+            for _ in range(rounds):
+                process = subprocess.Popen([BIN / "cairn", *words, "--home", self.me.home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                           stdin=subprocess.DEVNULL, env={**os.environ, "CAIRN_CHECKPOINT_SECONDS": "0"})
+                try:
+                    process.wait(chance.uniform(0.1, 2))
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+
+        kill_now_and_then("backup", tree, rounds=6)
+        snapshot = self.backup(tree)
+        self.assertEqual([s["id"] for s in self.snapshots("--path", tree) if s.get("partial")], [])
+        kill_now_and_then("restore", f"{snapshot}:{tree}", "-t", out, rounds=6)
+        # What stands under its own name is whole, however often it was killed.
+        for path in out.glob("[0-9l]*") if out.exists() else []:
+            self.assertEqual(path.read_bytes(), (tree / path.name).read_bytes(), path)
+        self.me.cairn("restore", f"{snapshot}:{tree}", "-t", out, "--verify")
+        self.assertEqual(describe(tree), describe(out))
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_an_unchanged_entry_costs_one_stat_and_nothing_else(self):
+        tree = self.tree()
+        for i in range(20):
+            (tree / f"d{i}").mkdir()
+            for j in range(25):
+                (tree / f"d{i}/f{j}").write_text("x" * j)
+                os.setxattr(tree / f"d{i}/f{j}", "user.a", b"b")
+        self.backup(tree)
+        trace = self.folder("trace")
+        run("strace", "-f", "-o", trace, BIN / "cairn", "backup", tree, "--home", self.me.home)
+        calls = [re.match(r"\d+ +(\w+)\((.*)", line) for line in trace.read_text(errors="replace").splitlines()]
+        calls = [(c.group(1), c.group(2)) for c in calls if c]
+        stats = [c for c in calls if c[0] in ("statx", "newfstatat", "lstat", "stat") and re.search(r'"[df]\d+"', c[1])]
+        self.assertEqual(len(stats), 20 * 26)
+        self.assertEqual([c for c in calls if "xattr" in c[0] and str(tree.name) in c[1]], [])
+        self.assertEqual([c for c in calls if c[0].startswith("open") and re.search(r'"f\d+"', c[1])], [])
 
     def test_dump_a_file_and_a_folder(self):
         tree = self.tree()
