@@ -212,8 +212,8 @@ env::Task<FsResult<FileSystem::Opened>> FileSystem::create(InodeId parent, std::
 env::Task<FsResult<FileSystem::Opened>> FileSystem::make_unnamed(InodeId directory, uint32_t mode, Caller caller) {
   return impl_->make_unnamed(directory, mode, caller);
 }
-env::Task<FsResult<FileSystem::Opened>> FileSystem::open(InodeId inode, bool truncate) {
-  return impl_->open(inode, truncate);
+env::Task<FsResult<FileSystem::Opened>> FileSystem::open(InodeId inode, bool truncate, bool kill_set_id) {
+  return impl_->open(inode, truncate, kill_set_id);
 }
 env::Task<FsStatus> FileSystem::release(FileHandle handle) {
   return impl_->release(handle);

@@ -36,6 +36,7 @@ struct AttributeSet {
   std::optional<uint64_t> size;
   std::optional<WallTime> atime, mtime;
   bool atime_now = false, mtime_now = false;
+  bool kill_set_id = false;  // takes the set-id bits away, as a change of content by who may not keep them does
 };
 
 // As linux/fs.h has them.
@@ -112,7 +113,7 @@ class FileSystem {
   env::Task<FsResult<Opened>> create(InodeId parent, std::string name, uint32_t mode, bool exclusive, Caller caller);
   // A file without a name (O_TMPFILE); link() gives it one.
   env::Task<FsResult<Opened>> make_unnamed(InodeId directory, uint32_t mode, Caller caller);
-  env::Task<FsResult<Opened>> open(InodeId inode, bool truncate);
+  env::Task<FsResult<Opened>> open(InodeId inode, bool truncate, bool kill_set_id = false);
   env::Task<FsStatus> release(FileHandle handle);
   env::Task<FsResult<FileHandle>> open_directory(InodeId directory);
   // Entries after the place `cookie` names (0: from the beginning; "." and ".." come first). Entries that are there all

@@ -64,7 +64,7 @@ env::Task<FsResult<NodeInfo>> FileSystem::Impl::set_attributes(InodeId id, Attri
     if (*set.gid != inode.gid) inode.group.clear();
     inode.gid = *set.gid;
   }
-  if ((set.uid || set.gid) && !inode.is_directory()) mode = without_set_id(mode);
+  if ((set.uid || set.gid || set.kill_set_id) && !inode.is_directory()) mode = without_set_id(mode);
   if (mode != inode.mode) CAIRN_FS_TRY(co_await change_mode(work, id, inode, mode));
   if (set.atime_now) inode.atime = work.now;
   if (set.mtime_now) inode.mtime = work.now;

@@ -109,7 +109,7 @@ class FileSystem::Impl {
 
   env::Task<FsResult<Opened>> create(InodeId parent, std::string name, uint32_t mode, bool exclusive, Caller caller);
   env::Task<FsResult<Opened>> make_unnamed(InodeId directory, uint32_t mode, Caller caller);
-  env::Task<FsResult<Opened>> open(InodeId inode, bool truncate);
+  env::Task<FsResult<Opened>> open(InodeId inode, bool truncate, bool kill_set_id);
   env::Task<FsStatus> release(FileHandle handle);
   env::Task<FsResult<FileHandle>> open_directory(InodeId directory);
   env::Task<FsResult<std::vector<DirectoryItem>>> read_directory(FileHandle handle, uint64_t cookie, size_t limit,

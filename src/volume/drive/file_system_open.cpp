@@ -27,9 +27,9 @@ FileSystem::Opened FileSystem::Impl::opened(InodeId id, Inode inode) {
   return {.handle = handle, .keep_cache = keep, .node = shown(id, std::move(inode))};
 }
 
-env::Task<FsResult<FileSystem::Opened>> FileSystem::Impl::open(InodeId id, bool truncate) {
+env::Task<FsResult<FileSystem::Opened>> FileSystem::Impl::open(InodeId id, bool truncate, bool kill_set_id) {
   if (truncate) {
-    auto cut = co_await set_attributes(id, {.size = 0});
+    auto cut = co_await set_attributes(id, {.size = 0, .kill_set_id = kill_set_id});
     if (!cut) co_return std::unexpected(cut.error());
   }
   // With its turn: else the file could end between the look at it and the opening.
@@ -51,7 +51,7 @@ env::Task<FsResult<FileSystem::Opened>> FileSystem::Impl::create(InodeId parent,
   if (!there) co_return std::unexpected(there.error());
   if (*there) {
     if (exclusive) co_return fs_fail(EEXIST);
-    auto found = co_await open((*there)->inode, false);
+    auto found = co_await open((*there)->inode, false, false);
     co_return found;
   }
   const auto lock = co_await locks_.lock(parent);

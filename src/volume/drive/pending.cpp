@@ -2,18 +2,6 @@
 
 namespace cairn::volume {
 
-namespace {
-
-// The edits with first <= key < last of several layers, the uppermost of each key.
-using Visible = std::map<std::string_view, const std::optional<std::string>*>;
-
-void add_visible(const EditMap& edits, std::string_view first, std::string_view last, Visible& into) {
-  for (auto at = edits.lower_bound(first); at != edits.end() && at->first < last; ++at)
-    into.emplace(at->first, &at->second);
-}
-
-}  // namespace
-
 // The items as all layers have them. A scan that waited for the tree while the layers were moved begins anew.
 class Pending::Layers final : public ItemReader {
  public:
@@ -59,29 +47,35 @@ class Pending::Layers final : public ItemReader {
   }
 
  private:
-  // The tree's items of a range under the layers above it.
+  // The tree's items of a range under the layers above it. Looks at no more edits than it needs for `limit` items.
   std::vector<Item> above(const std::string& first, const std::string& last, std::vector<Item> base, size_t limit,
                           bool orphan) const {
-    Visible edits;
-    if (orphan) {
-      add_visible(owner_.orphan_items_.edits(), first, last, edits);
-    } else {
-      add_visible(owner_.active_.edits(), first, last, edits);
-      add_visible(owner_.sealed_.edits(), first, last, edits);
-    }
+    struct Layer {
+      EditMap::const_iterator at, end;
+      bool ended(const std::string& before) const { return at == end || at->first >= before; }
+    };
+    std::vector<Layer> layers;  // from above
+    for (const Overlay* layer :
+         orphan ? std::vector{&owner_.orphan_items_} : std::vector{&owner_.active_, &owner_.sealed_})
+      layers.push_back({layer->edits().lower_bound(first), layer->edits().end()});
     std::vector<Item> items;
-    auto edit = edits.begin();
     auto item = base.begin();
     while (items.size() < limit) {
-      const bool have_edit = edit != edits.end(), have_item = item != base.end();
-      if (!have_edit && !have_item) break;
-      if (have_edit && (!have_item || edit->first <= item->key)) {
-        if (have_item && edit->first == item->key) ++item;
-        if (*edit->second) items.push_back({std::string(edit->first), **edit->second});
-        ++edit;
-      } else {
+      const Layer* edit = nullptr;
+      for (const Layer& layer : layers) {
+        if (!layer.ended(last) && (edit == nullptr || layer.at->first < edit->at->first)) edit = &layer;
+      }
+      if (edit == nullptr && item == base.end()) break;
+      if (edit == nullptr || (item != base.end() && item->key < edit->at->first)) {
         items.push_back(std::move(*item));
         ++item;
+        continue;
+      }
+      const auto& [key, value] = *edit->at;
+      if (value) items.push_back({key, *value});
+      if (item != base.end() && item->key == key) ++item;
+      for (Layer& layer : layers) {
+        if (!layer.ended(last) && layer.at->first == key) ++layer.at;
       }
     }
     return items;

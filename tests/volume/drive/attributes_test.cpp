@@ -52,6 +52,24 @@ TEST_CASE("a new owner takes the set-id bits away from files, not from directori
   CHECK(t.stat("/d").mode == 06755);
 }
 
+TEST_CASE("a truncation takes the set-id bits away when it is asked to") {
+  DriveFs t;
+  t.mknod("/f");
+  for (const bool by_open : {false, true}) {
+    REQUIRE(t.set("/f", {.mode = 06777}) == 0);
+    const auto cut = [&](bool kill) {
+      if (!by_open) return t.set("/f", {.size = 0, .kill_set_id = kill});
+      const auto opened = t.must(t.fs().open(t.id("/f"), true, kill));
+      t.release(opened.handle);
+      return 0;
+    };
+    REQUIRE(cut(false) == 0);
+    CHECK(t.stat("/f").mode == 06777);
+    REQUIRE(cut(true) == 0);
+    CHECK(t.stat("/f").mode == 0777);
+  }
+}
+
 TEST_CASE("a write takes the set-id bits away when it is asked to") {
   DriveFs t;
   const auto handle = t.create("/f");
