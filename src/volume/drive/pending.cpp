@@ -2,6 +2,13 @@
 
 namespace cairn::volume {
 
+namespace {
+
+// Items of the tree that are looked at together to find one that no edit removes.
+constexpr size_t kMostAsked = 4096;
+
+}  // namespace
+
 // The items as all layers have them. A scan that waited for the tree while the layers were moved begins anew.
 class Pending::Layers final : public ItemReader {
  public:
@@ -29,17 +36,20 @@ class Pending::Layers final : public ItemReader {
     const bool in_base = !(one_inode && owner_.fresh(first));
     std::vector<Item> items;
     std::string from = first;
+    size_t ask = 0;
     while (items.size() < limit && from < last) {
       const size_t wanted = limit - items.size();
+      // Where many items were removed, one step for each would be long.
+      ask = std::max(wanted, 2 * std::min(ask, kMostAsked / 2));
       std::vector<Item> page;
       if (in_base) {
         const uint64_t moves = owner_.moves_;
-        auto part = co_await owner_.tree_.scan(owner_.base_->root, from, last, wanted);
+        auto part = co_await owner_.tree_.scan(owner_.base_->root, from, last, ask);
         if (!part) co_return fail(std::move(part.error()));
         if (moves != owner_.moves_) continue;
         page = std::move(*part);
       }
-      const std::string upper = page.size() < wanted ? last : page.back().key + '\0';
+      const std::string upper = page.size() < ask ? last : page.back().key + '\0';
       for (Item& item : above(from, upper, std::move(page), wanted, false)) items.push_back(std::move(item));
       from = upper;
     }

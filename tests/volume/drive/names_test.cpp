@@ -342,5 +342,18 @@ TEST_CASE("entries that are there all the while come exactly once, whatever come
   CHECK(t.must(t.fs().read_directory(handle, 2, 10'000, false)).size() == t.list("/d").size() - 2);
 }
 
+TEST_CASE("a directory whose many entries were just removed is found empty with few looks at the tree") {
+  DriveFs t;
+  t.mkdir("/d");
+  const InodeId id = t.id("/d");
+  for (int i = 0; i < 3000; ++i) t.must(t.fs().make_node(id, std::to_string(i), FileType::fifo, 0600, 0, t.caller));
+  t.world.commit();
+  for (int i = 0; i < 3000; ++i) t.must(t.fs().unlink(id, std::to_string(i)));
+  const uint64_t loads = t.world.nodes.loads;
+  CHECK(t.rmdir("/d") == 0);
+  CHECK(t.world.nodes.loads - loads < 100);
+  t.check();
+}
+
 }  // namespace
 }  // namespace cairn::volume
