@@ -33,6 +33,7 @@ OWNERS = [
     (re.compile(r"^openssl/"), {"os", "crypto"}),
     (re.compile(r"^(cryptopp|crypto\+\+)/"), {"crypto"}),
     (re.compile(r"^(erasurecode|liberasurecode)"), {"erasure"}),
+    (re.compile(r"^intel-ipsec-mb"), {"crypto"}),
     (re.compile(r"^leveldb/"), {"os"}),
     (re.compile(r"^zstd"), {"content"}),
     (re.compile(r"^isa-l"), {"base"}),

@@ -15,6 +15,9 @@ packages=(
 )
 
 missing=()
+# Hashes side by side; Debian has it for x86 only.
+[ "$(dpkg --print-architecture)" != amd64 ] || packages+=(libipsec-mb-dev)
+
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done

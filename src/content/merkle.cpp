@@ -24,18 +24,37 @@ std::vector<Hash> level_above(const std::vector<Hash>& level) {
   return above;
 }
 
-constexpr uint8_t kLeaf = 0;
+// The hash of a leaf from those of its parts.
+Hash leaf_of(std::span<const Hash> parts) {
+  constexpr uint8_t kLeaf = 0;
+  CAIRN_ASSERT(parts.size() <= kLeafSize / kLeafPart);
+  std::array<uint8_t, 1 + (kLeafSize / kLeafPart) * sizeof(Hash)> message{kLeaf};
+  size_t length = 1;
+  for (const Hash& part : parts) {
+    std::memcpy(message.data() + length, part.bytes.data(), part.bytes.size());
+    length += part.bytes.size();
+  }
+  return crypto::sha256(ByteView(message).first(length));
+}
 
 }  // namespace
 
 Hash merkle_leaf(ByteView bytes) {
-  return crypto::sha256({ByteView(&kLeaf, 1), bytes});
+  CAIRN_ASSERT(bytes.size() <= kLeafSize);
+  return merkle_leaves(bytes).front();
 }
 
 std::vector<Hash> merkle_leaves(ByteView bytes) {
-  if (bytes.empty()) return {merkle_leaf(bytes)};
+  constexpr size_t kParts = kLeafSize / kLeafPart;
+  std::vector<Hash> parts((bytes.size() + kLeafPart - 1) / kLeafPart);
+  crypto::sha256_pieces(bytes, kLeafPart, parts);
   std::vector<Hash> leaves(leaf_count(bytes.size()));
-  crypto::sha256_pieces(kLeaf, bytes, kLeafSize, leaves);
+  std::span<const Hash> rest = parts;
+  for (Hash& leaf : leaves) {
+    const size_t count = std::min(kParts, rest.size());
+    leaf = leaf_of(rest.first(count));
+    rest = rest.subspan(count);
+  }
   return leaves;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// The Merkle tree over a shard: leaves of 64 KiB. Leaf hash = SHA-256(0x00 || bytes), inner = SHA-256(0x01 || left ||
-// right); an odd node moves up unchanged (RFC 6962 without the duplication). An empty shard has one empty leaf.
+// The Merkle tree over a shard: leaves of 64 KiB. Leaf hash = SHA-256(0x00 || SHA-256 of each 32 KiB part of its
+// bytes), inner = SHA-256(0x01 || left || right); an odd node moves up unchanged (RFC 6962 without the duplication). An
+// empty shard has one leaf of no parts.
 
 #include <vector>
 
@@ -23,6 +24,11 @@ class MerkleTree {
   std::vector<std::vector<Hash>> levels_;  // [0] = leaves, back() = root
 };
 
+// Parts are hashed side by side in place: a prefix before 64 KiB would be over what the library for that takes at once.
+inline constexpr size_t kLeafPart = 32 * kKiB;
+static_assert(kLeafSize % kLeafPart == 0);
+
+// Of at most one leaf's bytes.
 Hash merkle_leaf(ByteView bytes);
 // Of bytes that begin at a leaf's border: one leaf, of nothing, for no bytes.
 std::vector<Hash> merkle_leaves(ByteView bytes);

@@ -4,7 +4,7 @@
 #include <cryptopp/misc.h>
 #include <cryptopp/sha.h>
 
-#include "crypto/sha256_lanes.h"
+#include "crypto/side_by_side.h"
 
 namespace cairn::crypto {
 
@@ -48,26 +48,13 @@ Hash sha256(std::initializer_list<ByteView> parts) {
   return out;
 }
 
-void sha256_pieces(uint8_t prefix, ByteView bytes, size_t piece, std::span<Hash> out) {
-  constexpr size_t kBlock = CryptoPP::SHA256::BLOCKSIZE;
-  const size_t whole = piece % kBlock == 0 ? bytes.size() / piece : 0;
-  CAIRN_ASSERT(piece > 0 && out.size() == (bytes.size() + piece - 1) / piece);
-  for (size_t done = 0; done < out.size();) {
-    // Sixteen lanes take as long however many are in use: they pay from some nine on.
-    constexpr size_t kWorthSixteen = 9;
-    const size_t left = done < whole ? whole - done : 0;
-    Lanes lanes = Lanes::one;
-    size_t count = 1;
-    if (left >= kWorthSixteen && supported(Lanes::sixteen)) {
-      lanes = Lanes::sixteen;
-      count = std::min<size_t>(left, 16);
-    } else if (left >= 2 && supported(Lanes::two)) {
-      lanes = Lanes::two;
-      count = 2;
-    }
+void sha256_pieces(ByteView bytes, size_t piece, std::span<Hash> out) {
+  CAIRN_ASSERT(piece > 0 && piece <= kMaxSideBySide && out.size() == (bytes.size() + piece - 1) / piece);
+  const size_t whole = bytes.size() / piece;
+  size_t done = whole >= 2 && sha256_side_by_side(bytes, piece, out.first(whole)) ? whole : 0;
+  for (; done < out.size(); ++done) {
     const ByteView rest = bytes.subspan(done * piece);
-    sha256_pieces_by(lanes, prefix, rest, std::min(piece, rest.size()), out.subspan(done, count));
-    done += count;
+    out[done] = sha256(rest.first(std::min(piece, rest.size())));
   }
 }
 

@@ -8,9 +8,9 @@ namespace cairn::crypto {
 
 Hash sha256(ByteView bytes);
 Hash sha256(std::initializer_list<ByteView> parts);  // of the parts one after the other
-// The hashes of prefix || piece, for each of the pieces of `piece` bytes that `bytes` consists of; the last may be
-// shorter. Side by side where the processor can: several times as fast as one after the other.
-void sha256_pieces(uint8_t prefix, ByteView bytes, size_t piece, std::span<Hash> out);
+// The hash of each of the pieces of `piece` bytes (at most 65,535) that `bytes` consists of; the last may be shorter.
+// Side by side where the processor can: several times as fast as one after the other.
+void sha256_pieces(ByteView bytes, size_t piece, std::span<Hash> out);
 Hash hmac_sha256(ByteView key, std::initializer_list<ByteView> parts);
 
 // 32 bytes of output keying material with an empty salt. info: "cairn/v1/<use>" and what binds it.

@@ -14,6 +14,13 @@ Hash parent(const Hash& left, const Hash& right) {
   return crypto::sha256({one, left.view(), right.view()});
 }
 
+// A leaf from its parts, as FORMAT.md has it.
+Hash leaf(const std::vector<Bytes>& parts) {
+  Bytes message = {0};
+  for (const Bytes& part : parts) append(message, crypto::sha256(part).view());
+  return crypto::sha256(message);
+}
+
 // RFC 6962, section 2.1, word by word: split at the largest power of two below the number of leaves.
 Hash by_the_rfc(std::span<const Hash> leaves) {
   if (leaves.size() == 1) return leaves[0];
@@ -33,15 +40,20 @@ std::vector<Hash> some_leaves(size_t count) {
 TEST_CASE("the tree is that of RFC 6962") {
   CHECK(MerkleTree::over({}).root() == crypto::sha256(Bytes{0}));
   CHECK(MerkleTree::over({}).leaves().size() == 1);
-  CHECK(MerkleTree::over(Bytes(3, 'x')).root() == crypto::sha256(Bytes{0, 'x', 'x', 'x'}));
+  CHECK(MerkleTree::over(Bytes(3, 'x')).root() == leaf({Bytes(3, 'x')}));
   for (size_t count = 1; count <= 64; ++count) {
     const auto leaves = some_leaves(count);
     CHECK(MerkleTree::from_leaves(leaves).root() == by_the_rfc(leaves));
   }
 }
 
-TEST_CASE("leaves are 64 KiB of the shard") {
+TEST_CASE("leaves are 64 KiB of the shard, hashed in two parts") {
   const Bytes shard = random_bytes(kLeafSize * 2 + 1, 1);
+  CHECK(merkle_leaf(ByteView(shard).first(kLeafSize)) ==
+        leaf({to_bytes(ByteView(shard).first(kLeafSize / 2)),
+              to_bytes(ByteView(shard).subspan(kLeafSize / 2, kLeafSize / 2))}));
+  CHECK(merkle_leaf(ByteView(shard).first(kLeafSize / 2 + 1)) ==
+        leaf({to_bytes(ByteView(shard).first(kLeafSize / 2)), Bytes{shard[kLeafSize / 2]}}));
   const MerkleTree tree = MerkleTree::over(shard);
   REQUIRE(tree.leaves().size() == 3);
   CHECK(tree.leaves()[1] == merkle_leaf(ByteView(shard).subspan(kLeafSize, kLeafSize)));
