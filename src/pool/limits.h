@@ -76,6 +76,8 @@ inline constexpr Duration kTrialPoll = std::chrono::milliseconds(500);
 // How long after the quorum a slot that nobody takes is tried again, and the memory for the shards of such slots.
 inline constexpr Duration kFinishWithin = std::chrono::seconds(15);
 inline constexpr uint64_t kMaxStragglerMemory = 64 * kMiB;
+// What a decoding brought to light of other lanes: all of them beside one of 4 MiB in a pack of (4, 2), and some.
+inline constexpr uint64_t kMaxProvenMemory = 16 * kMiB;
 // Packs whose location, and whose header, is remembered: some 3 and 2 KiB each.
 inline constexpr size_t kKnownPacks = 4096;
 inline constexpr size_t kKnownHeaders = 1024;

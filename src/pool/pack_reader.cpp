@@ -12,7 +12,43 @@ PackReader::PackReader(ClientState& state, PackLocator& locator)
     : state_(state),
       locator_(locator),
       memory_(state.world.executor, kMaxReadMemory),
-      decode_memory_(state.world.executor, kMaxDecodeMemory) {}
+      decode_memory_(state.world.executor, kMaxDecodeMemory),
+      proven_(kMaxProvenMemory),
+      computed_(kMaxProvenMemory / 2),
+      decoded_(state.world.executor) {}
+
+class PackReader::Decoding {
+ public:
+  Decoding(PackReader& owner, const PackId& pack, const Range& range)
+      : owner_(owner), pack_(pack), range_(range), number_(++owner.last_decoding_) {
+    owner_.decodings_.emplace(number_, this);
+  }
+  Decoding(const Decoding&) = delete;
+  Decoding& operator=(const Decoding&) = delete;
+  ~Decoding() {
+    owner_.decodings_.erase(number_);
+    owner_.decoded_.notify_all();
+  }
+  bool covers(const PackId& pack, const Range& range) const {
+    return pack == pack_ && range.slot != range_.slot && range.start() >= range_.start() &&
+           uint64_t{range.offset} + range.length <= uint64_t{range_.offset} + range_.length;
+  }
+
+ private:
+  PackReader& owner_;
+  PackId pack_;
+  Range range_;
+  uint64_t number_;
+};
+
+env::Task<void> PackReader::other_decoding(PackId pack, Range range) {
+  for (const auto& [number, decoding] : decodings_) {
+    if (!decoding->covers(pack, range)) continue;
+    const uint64_t waited_for = number;
+    while (decodings_.contains(waited_for)) co_await decoded_.wait();
+    co_return;
+  }
+}
 
 uint32_t PackReader::Range::end(uint32_t shard_length) const {
   const uint64_t last = static_cast<uint64_t>(offset) + length;
@@ -71,6 +107,9 @@ std::optional<NodeId> PackReader::choose(const PackRef& ref, uint8_t slot) {
 
 env::Task<Result<Buffer>> PackReader::read_lane(PackRef ref, Range range, PoolClient::Check check) {
   const auto permit = co_await memory_.acquire(range.length);
+  if (auto known = proven_.find(ref.id, range.slot, range.offset, range.length)) {
+    if (!check || check(*known)) co_return std::move(*known);
+  }
   env::Clock& clock = state_.world.clock;
   Mailbox<Outcome> outcomes(state_.world.executor, clock);
   env::TaskGroup group(state_.world.executor);
@@ -219,7 +258,7 @@ env::Task<PackReader::Piece> PackReader::ask_proven(PackRef ref, std::shared_ptr
     locator_.deny(ref, range.slot, node);
     co_return Piece{range.slot, node, fail(Code::corrupt, "bytes that fail their proof")};
   }
-  co_return Piece{range.slot, node, reply->payload.slice(range.offset - range.start(), range.length)};
+  co_return Piece{range.slot, node, std::move(reply->payload)};
 }
 
 // One reconstruction's view of whom to ask.
@@ -290,6 +329,11 @@ class PackReader::Reconstruction {
 
 env::Task<Result<Buffer>> PackReader::reconstruct(PackRef ref, Range range, NodeId skip, bool skip_wrong) {
   const uint32_t k = ref.geometry.k;
+  co_await other_decoding(ref.id, range);
+  for (const ProvenRanges* ranges : {&proven_, &computed_}) {
+    if (auto known = ranges->find(ref.id, range.slot, range.offset, range.length)) co_return std::move(*known);
+  }
+  const Decoding decoding(*this, ref.id, range);
   const auto permit = co_await decode_memory_.acquire(static_cast<uint64_t>(k) *
                                                       (range.end(ref.geometry.shard_length) - range.start()));
   auto header = co_await locator_.header(ref);
@@ -366,7 +410,7 @@ env::Task<Result<Buffer>> PackReader::reconstruct(PackRef ref, Range range, Node
     const bool right = piece->bytes.has_value();
     plan.answered(piece->slot, right, !right && piece->bytes.error().code == Code::corrupt);
     if (!right) continue;
-    if (piece->slot == range.slot) co_return std::move(piece->bytes);
+    if (piece->slot == range.slot) co_return piece->bytes->slice(range.offset - range.start(), range.length);
     const uint8_t slot = piece->slot;
     if (std::any_of(good.begin(), good.end(), [slot](const Piece& p) { return p.slot == slot; })) continue;
     good.push_back(std::move(*piece));
@@ -379,16 +423,30 @@ env::Task<Result<Buffer>> PackReader::reconstruct(PackRef ref, Range range, Node
 
 env::Task<Result<Buffer>> PackReader::decode(std::shared_ptr<const content::PackHeader> header, Range range,
                                              std::vector<Piece> pieces) {
-  auto bytes = co_await state_.world.workers.run([&]() -> Result<Buffer> {
+  // Of each data lane the whole leaves.
+  auto lanes = co_await state_.world.workers.run([&]() -> Result<std::vector<Buffer>> {
     auto code = erasure::Code::get(header->geometry.k, header->geometry.m);
     if (!code) return fail(std::move(code.error()));
     std::vector<erasure::Code::Present> present;
-    for (const Piece& piece : pieces) present.push_back({piece.slot, *piece.bytes});
-    Buffer out(range.length);
-    if (auto status = code->decode(present, range.slot, out.span()); !status) return fail(std::move(status.error()));
-    return out;
+    std::vector<Buffer> all(header->geometry.k);
+    for (const Piece& piece : pieces) {
+      present.push_back({piece.slot, *piece.bytes});
+      if (piece.slot < all.size()) all[piece.slot] = *piece.bytes;
+    }
+    for (uint8_t slot = 0; slot < all.size(); ++slot) {
+      if (!all[slot].empty()) continue;
+      all[slot] = Buffer(pieces.front().bytes->size());
+      if (auto status = code->decode(present, slot, all[slot].span()); !status) return fail(std::move(status.error()));
+    }
+    return all;
   });
-  co_return bytes;
+  if (!lanes) co_return fail(std::move(lanes.error()));
+  for (uint8_t slot = 0; slot < header->geometry.k; ++slot) {
+    if (slot == range.slot) continue;
+    const bool asked = std::ranges::any_of(pieces, [slot](const Piece& piece) { return piece.slot == slot; });
+    (asked ? proven_ : computed_).put(header->id, slot, range.start(), (*lanes)[slot]);
+  }
+  co_return (*lanes)[range.slot].slice(range.offset - range.start(), range.length);
 }
 
 }  // namespace cairn::pool

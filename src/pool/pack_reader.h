@@ -5,6 +5,7 @@
 
 #include "pool/client_state.h"
 #include "pool/locator.h"
+#include "pool/proven_ranges.h"
 #include "proto/pack.pb.h"
 
 namespace cairn::pool {
@@ -36,9 +37,11 @@ class PackReader {
   struct Piece {  // an answer with a proof
     uint8_t slot = 0;
     NodeId node;
-    Result<Buffer> bytes;  // the range itself, proven. Code::corrupt: wrong bytes
+    Result<Buffer> bytes;  // whole leaves, proven. Code::corrupt: wrong bytes
   };
   class Reconstruction;
+  // A decoding that is under way, for who wants another lane of it.
+  class Decoding;
 
   env::Task<Result<Buffer>> read_lane(PackRef ref, Range range, PoolClient::Check check);
   env::Task<Result<Buffer>> read_proven(PackRef ref, Range range);
@@ -47,8 +50,11 @@ class PackReader {
   env::Task<Result<Buffer>> reconstruct(PackRef ref, Range range, NodeId skip, bool skip_wrong);
   env::Task<Result<Buffer>> ask_plain(PackRef ref, Range range, NodeId node);
   env::Task<Piece> ask_proven(PackRef ref, std::shared_ptr<const content::PackHeader> header, Range range, NodeId node);
+  // The range out of k pieces. What else of the data lanes is then known is kept.
   env::Task<Result<Buffer>> decode(std::shared_ptr<const content::PackHeader> header, Range range,
                                    std::vector<Piece> pieces);
+  // Until the decoding that is under way over the same range of another lane has ended, if there is one.
+  env::Task<void> other_decoding(PackId pack, Range range);
   // One request for a range, counted.
   env::Task<Result<peer::Answer<wire::ShardGetResponse>>> ask(PackRef ref, Range range, NodeId node, bool proof);
   std::optional<NodeId> choose(const PackRef& ref, uint8_t slot);
@@ -58,6 +64,11 @@ class PackReader {
   ClientState& state_;
   PackLocator& locator_;
   env::Semaphore memory_, decode_memory_;
+  ProvenRanges proven_;    // from the slots' own holders
+  ProvenRanges computed_;  // decoded: only for who cannot have them from a holder, or else its rot would stay hidden
+  std::map<uint64_t, Decoding*> decodings_;  // by number
+  uint64_t last_decoding_ = 0;
+  env::Signal decoded_;
 };
 
 }  // namespace cairn::pool

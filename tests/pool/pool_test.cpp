@@ -51,6 +51,42 @@ TEST_CASE("a small read asks one holder for just its range") {
   REQUIRE(beyond.error().code == Code::bad_input);
 }
 
+TEST_CASE("what a decoding fetched of other lanes is not asked for again") {
+  Cluster pool(6);
+  const auto pack = pool.pack(4, 2, 400'000);
+  const PackRef ref = pool.write_all(pack);
+  for (const uint32_t slot : {0U, 2U}) pool.crash(pool.index_of(ref.holders[slot]));
+  REQUIRE(pool.read(ref, pack, 0, 10'000, 200'000));
+  const auto requests = [&] { return pool.client->counters().data.requests; };
+  const uint64_t asked = requests();
+  REQUIRE(pool.read(ref, pack, 1, 10'000, 200'000));  // came as it is
+  REQUIRE(pool.read(ref, pack, 3, 100'000, 50'000));
+  REQUIRE(requests() == asked);
+  REQUIRE(pool.read(ref, pack, 2, 10'000, 200'000));  // decoded with it; perhaps its holder is back?
+  REQUIRE(requests() <= asked + 1);
+  REQUIRE(pool.client->counters().degraded_reads == 1);
+
+  // Side by side: the second lane that is gone waits for the decoding of the first.
+  std::vector<env::Task<Result<Buffer>>> both;
+  const uint32_t length = ref.geometry.shard_length;
+  for (const uint32_t slot : {0U, 2U}) both.push_back(pool.client->read(ref, slot * length + 330'000, 40'000, {}));
+  auto read = pool.sim.run(env::when_all(pool.sim.executor(), std::move(both)));
+  for (size_t i = 0; i < 2; ++i) {
+    REQUIRE(read[i]);
+    REQUIRE(equal(*read[i], pack.shards[2 * i].slice(330'000, 40'000)));
+  }
+  REQUIRE(pool.client->counters().degraded_reads == 2);
+}
+
+TEST_CASE("rot that another lane's decoding went round is found when its own lane is read") {
+  Cluster pool(6);
+  const auto pack = pool.pack_now();
+  const PackRef ref = pool.write_all(pack);
+  for (const uint32_t slot : {0U, 1U}) pool.replace_by_liar(pool.index_of(ref.holders[slot]), Lie::wrong_bytes);
+  pool.require_readable(ref, pack);
+  REQUIRE(pool.blamed == std::set<NodeId>{ref.holders[0], ref.holders[1]});
+}
+
 TEST_CASE("wrong bytes and wrong lengths are found out, their holder is named, and others are read") {
   for (const Lie lie : {Lie::wrong_bytes, Lie::wrong_length}) {
     Cluster pool(6);
