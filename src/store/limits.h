@@ -71,8 +71,8 @@ constexpr uint64_t index_allowance(uint64_t limit, uint64_t shards) {
 constexpr uint64_t reserve_bytes(uint64_t limit) {
   return 2 * index_write_buffer(limit);
 }
-// Marker, lock and three folders.
-inline constexpr uint64_t kFixedBytes = 6 * uint64_t{kBlockSize};
+// Marker and its copy, lock and three folders.
+inline constexpr uint64_t kFixedBytes = 7 * uint64_t{kBlockSize};
 
 // Segment files that are kept open.
 inline constexpr size_t kOpenSegments = 32;

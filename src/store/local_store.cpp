@@ -37,12 +37,16 @@ Result<Prepared> prepare(const env::World& world, const StoreOptions& options, b
     if (!still) return fail(std::move(still.error()), "store");
     if (!*still) {
       const Marker fresh = Marker::make(world.random);
-      CAIRN_TRY(env::write_file(disk, Marker::path_in(options.path), as_bytes(fresh.text())));
+      CAIRN_TRY(env::write_file(disk, Marker::path_in(options.path), as_bytes(fresh.text())));  // the copy: below
     }
   }
   auto marker = Marker::load(disk, options.path);
   if (!marker) return fail(std::move(marker.error()));
   prepared.marker = *marker;
+  // On a full disk the one that is good must do.
+  if (auto kept = marker->keep(disk, options.path); !kept) {
+    world.log.warning("store_marker_not_kept", "path={} error=\"{}\"", options.path, to_string(kept.error()));
+  }
   return prepared;
 }
 

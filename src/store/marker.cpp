@@ -57,15 +57,27 @@ Result<Marker> Marker::parse(std::string_view text) {
 
 Result<Marker> Marker::load(env::Disk& disk, const std::string& folder) {
   auto text = env::read_file(disk, path_in(folder), kBlockSize);
-  if (!text) {
-    if (text.error().code == Code::not_found) {
-      return fail(Code::io, folder + " has no cairn-store file: is the disk not mounted?");
-    }
+  if (!text && text.error().code == Code::not_found) {
+    return fail(Code::io, folder + " has no cairn-store file: is the disk not mounted?");
+  }
+  if (!text && text.error().code != Code::corrupt && text.error().code != Code::too_large) {
     return fail(std::move(text.error()), "store marker");
   }
-  auto marker = parse(as_text(*text));
-  if (!marker) return fail(std::move(marker.error()), folder);
-  return marker;
+  auto marker = text ? parse(as_text(*text)) : Result<Marker>(fail(std::move(text.error())));
+  if (marker) return marker;
+  if (auto copy = env::read_file(disk, copy_in(folder), kBlockSize)) {
+    if (auto second = parse(as_text(*copy))) return second;
+  }
+  return fail(std::move(marker.error()), folder);
+}
+
+Status Marker::keep(env::Disk& disk, const std::string& folder) const {
+  for (const std::string& path : {path_in(folder), copy_in(folder)}) {
+    auto there = env::read_file(disk, path, kBlockSize);
+    if (there && as_text(*there) == text()) continue;
+    CAIRN_TRY(env::write_file(disk, path, as_bytes(text())));
+  }
+  return {};
 }
 
 Status Marker::check(env::Disk& disk, const std::string& folder) const {

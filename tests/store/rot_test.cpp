@@ -193,15 +193,43 @@ TEST_CASE("a segment that has gone loses its shards and nothing else") {
   CHECK(f.store->figures().used == f.used_on_disk());
 }
 
-TEST_CASE("a marker that is damaged or from a later version is refused") {
+TEST_CASE("a bit that flips in the marker costs nothing: its copy stands in, and it is made good at the next start") {
+  Fixture f;
+  REQUIRE(f.open());
+  env::Prng prng(39);
+  const TestShard shard = make_shard(prng, 5000), later = make_shard(prng, 5000);
+  REQUIRE(f.put(shard));
+  const StoreId id = f.store->id();
+  const std::string marker = "data/store/cairn-store", copy = "data/store/cairn-store.copy";
+  const size_t size = env::read_file(f.node.disk(), marker)->size();
+  for (const std::string& hurt : {marker, copy}) {
+    for (size_t at = 0; at < size; at += 7) {
+      CAPTURE(hurt, at);
+      const Bytes whole = *env::read_file(f.node.disk(), marker);
+      REQUIRE(f.node.disk().flip_bit(hurt, at, static_cast<unsigned>(at % 8)));
+      CHECK(f.holds(shard));  // while it runs
+      if (at == 7) REQUIRE(f.put(later));
+      f.stop();
+      REQUIRE(f.open(false));
+      CHECK(f.store->id() == id);
+      CHECK(f.holds(shard));
+      CHECK(*env::read_file(f.node.disk(), marker) == whole);
+      CHECK(*env::read_file(f.node.disk(), copy) == whole);
+    }
+  }
+}
+
+TEST_CASE("a marker that is damaged with its copy, or from a later version, is refused") {
   Fixture f;
   REQUIRE(f.open());
   f.stop();
   REQUIRE(f.node.disk().flip_bit("data/store/cairn-store", 30, 0));
+  REQUIRE(f.node.disk().flip_bit("data/store/cairn-store.copy", 31, 0));
   auto damaged = f.open(false);
   REQUIRE_FALSE(damaged);
   CHECK(damaged.error().code == Code::corrupt);
-  REQUIRE(env::write_file(f.node.disk(), "data/store/cairn-store", as_bytes("cairn-store 2\nmore\n")));
+  for (const char* path : {"data/store/cairn-store", "data/store/cairn-store.copy"})
+    REQUIRE(env::write_file(f.node.disk(), path, as_bytes("cairn-store 2\nmore\n")));
   auto later = f.open(false);
   REQUIRE_FALSE(later);
   CHECK(later.error().code == Code::unsupported);
