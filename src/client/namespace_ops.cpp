@@ -30,6 +30,8 @@ FileStatus describe(std::string path, volume::InodeId id, const volume::Inode& i
 namespace {
 
 constexpr size_t kListPage = 4096;
+// Entries removed between two looks at the transaction's size.
+constexpr size_t kRemoveStep = 4096;
 constexpr size_t kMaxVolumeName = 64;
 
 env::Task<Result<OpenVolume*>> opened(Core& core, std::string tree, bool create) {
@@ -187,8 +189,15 @@ env::Task<Status> remove_path(Core& core, TreePath path, bool recursive) {
   if (!entry) co_return fail(std::move(entry.error()));
   if (entry->type == volume::FileType::directory && !recursive)
     co_return fail(Code::bad_input, "it is a folder: say -r");
-  auto removed = co_await (*edit)->remove_tree(place->parent, place->name);
-  if (!removed) co_return removed;
+  // All at once where that fits a transaction; a huge tree goes in pieces, from its leaves on.
+  for (;;) {
+    auto gone = co_await (*edit)->remove_some(place->parent, place->name, kRemoveStep);
+    if (!gone) co_return fail(std::move(gone.error()));
+    if (*gone) break;
+    if (!(*edit)->full()) continue;
+    auto part = co_await (*edit)->commit();
+    if (!part) co_return fail(std::move(part.error()));
+  }
   auto done = co_await committed(std::move(*edit));
   co_return done;
 }

@@ -95,6 +95,9 @@ class Transaction {
   virtual env::Task<Status> remove_directory(InodeId parent, std::string name) = 0;
   // Whatever it is, with all below it.
   virtual env::Task<Status> remove_tree(InodeId parent, std::string name) = 0;
+  // The same in pieces: what lies deepest first, and at most about `most` entries. True when all of it has gone; until
+  // then what is left is a tree as any other: commit, and call again.
+  virtual env::Task<Result<bool>> remove_some(InodeId parent, std::string name, size_t most) = 0;
 
   virtual env::Task<Status> set_attributes(InodeId inode, AttributeChange change) = 0;
   virtual env::Task<Status> set_xattr(InodeId inode, std::string name, std::string value) = 0;

@@ -81,6 +81,7 @@ class TransactionImpl final : public Transaction {
   env::Task<Status> unlink(InodeId parent, std::string name) override;
   env::Task<Status> remove_directory(InodeId parent, std::string name) override;
   env::Task<Status> remove_tree(InodeId parent, std::string name) override;
+  env::Task<Result<bool>> remove_some(InodeId parent, std::string name, size_t most) override;
   env::Task<Status> set_attributes(InodeId inode, AttributeChange change) override;
   env::Task<Status> set_xattr(InodeId inode, std::string name, std::string value) override;
   env::Task<Status> remove_xattr(InodeId inode, std::string name) override;

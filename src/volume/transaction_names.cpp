@@ -234,6 +234,69 @@ env::Task<Status> TransactionImpl::remove_tree(InodeId parent, std::string name)
   co_return Status{};
 }
 
+env::Task<Result<bool>> TransactionImpl::remove_some(InodeId parent, std::string name, size_t most) {
+  auto top = co_await find_entry(parent, name);
+  if (!top) co_return fail(std::move(top.error()));
+  if (!*top) co_return fail(Code::not_found, name);
+  if ((*top)->type != FileType::directory) {
+    auto gone = co_await unlink(parent, name);
+    if (!gone) co_return fail(std::move(gone.error()));
+    co_return true;
+  }
+  struct Level {  // a directory on the way down
+    InodeId parent, id;
+    std::string name;
+    KeyRange left;                          // of its entries, those that were not looked at
+    std::vector<DirectoryEntry> folders{};  // of those that were
+    bool all_seen = false;
+  };
+  std::vector<Level> path;
+  path.push_back({parent, (*top)->inode, name, range_of((*top)->inode, ItemKind::entry)});
+  size_t removed = 0;
+  while (!path.empty()) {
+    if (removed >= most) co_return false;
+    if (!path.back().folders.empty()) {
+      DirectoryEntry next = std::move(path.back().folders.back());
+      path.back().folders.pop_back();
+      path.push_back({path.back().id, next.inode, std::move(next.name), range_of(next.inode, ItemKind::entry)});
+      continue;
+    }
+    Level& level = path.back();
+    if (level.all_seen) {
+      auto gone = co_await remove_directory(level.parent, level.name);
+      if (!gone) co_return fail(std::move(gone.error()));
+      path.pop_back();
+      ++removed;
+      continue;
+    }
+    const auto turn = co_await turn_.acquire();
+    Work work = begin_work();
+    auto directory = co_await use_directory(work, level.id);
+    if (!directory) co_return fail(std::move(directory.error()));
+    const size_t limit = std::min(kPage, most - removed);
+    auto page = co_await items_->scan(level.left.first, level.left.last, limit);
+    if (!page) co_return fail(std::move(page.error()));
+    for (const Item& item : *page) {
+      const auto key = parse_inode_key(item.key);
+      if (!key) co_return fail(Code::corrupt, "a directory entry's key");
+      auto entry = decode_entry(key->name, item.value);
+      if (!entry) co_return fail(std::move(entry.error()));
+      if (entry->type == FileType::directory) {
+        level.folders.push_back(std::move(*entry));
+        continue;
+      }
+      CAIRN_CO_TRY(co_await drop_name(work, entry->inode));
+      work.edits.insert_or_assign(item.key, std::nullopt);
+      ++removed;
+    }
+    level.all_seen = page->size() < limit;
+    if (!page->empty()) level.left.first = page->back().key + '\0';
+    (*directory)->mtime = (*directory)->ctime = work.now;
+    apply(work);
+  }
+  co_return true;
+}
+
 env::Task<Status> TransactionImpl::rename(InodeId from_parent, std::string from, InodeId to_parent, std::string to,
                                           RenameMode mode) {
   CAIRN_CO_TRY(check_name(to));
