@@ -74,6 +74,8 @@ class Putter {
       auto done = co_await put_one(source, destination.path, into);
       if (!done) co_return fail(std::move(done.error()));
     }
+    auto swept = co_await sweep_partials(*edit_, world_.clock.wall_now(), std::nullopt);
+    if (!swept) co_return fail(std::move(swept.error()));
     co_return co_await finish();
   }
 
@@ -489,7 +491,10 @@ class Putter {
     if (!opened) co_return fail(std::move(opened.error()));
     auto shelf = co_await edit_->make_directories(std::string(kPartialDirectory), {.mode = 0700});
     if (!shelf) co_return fail(std::move(shelf.error()));
-    const std::string mark = partial_name(core_.identity().node, parent, entry);
+    const PartialName part = partial_name(core_.identity().node, parent, entry);
+    auto swept = co_await sweep_partials(*edit_, world_.clock.wall_now(), part);
+    if (!swept) co_return fail(std::move(swept.error()));
+    const std::string mark = part.text();
     auto begun = co_await edit_->view().lookup(*shelf, mark);
     if (!begun && begun.error().code != Code::not_found) co_return fail(std::move(begun.error()));
     InodeId inode = 0;
