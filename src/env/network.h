@@ -34,6 +34,8 @@ class Stream {
   // All parts, in order. One writer at a time. A write that is destroyed half-way closes the stream. The parts outlive
   // it.
   virtual Task<Status> write(std::vector<ByteView> parts) = 0;
+  // Bytes that were written and that the peer's machine has not confirmed yet, as far as this one knows.
+  virtual uint64_t unconfirmed() const = 0;
   // Pending and later reads and writes fail with Code::closed. Does not wait for the peer.
   virtual void close() = 0;
 };

@@ -27,6 +27,7 @@ class TlsStream final : public env::Stream {
   env::Task<Status> write(std::vector<ByteView> parts) override {
     return TlsConnection::write(connection_, std::move(parts));
   }
+  uint64_t unconfirmed() const override { return connection_->unconfirmed(); }
   void close() override { connection_->close(); }
 
  private:

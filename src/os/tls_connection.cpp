@@ -1,7 +1,9 @@
 #include "os/tls_connection.h"
 
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace cairn::os {
@@ -242,6 +244,14 @@ env::Task<Status> TlsConnection::connect_tcp(Ptr self, asio::ip::tcp::endpoint r
   ::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length);
   if (error != 0) co_return fail(Code::unreachable, text_of_errno(error));
   co_return Status{};
+}
+
+uint64_t TlsConnection::unconfirmed() const {
+  int waiting = 0;
+  if (!socket_.is_open()) return 0;
+  // native_handle() of a const socket: Asio has none.
+  const int descriptor = const_cast<asio::ip::tcp::socket&>(socket_).native_handle();
+  return ::ioctl(descriptor, SIOCOUTQ, &waiting) == 0 ? static_cast<uint64_t>(waiting) : 0;
 }
 
 env::Address TlsConnection::remote() const {

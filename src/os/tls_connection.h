@@ -74,6 +74,7 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
 
   const TlsIdentity::Peer& peer() const { return peer_; }
   env::Address remote() const;
+  uint64_t unconfirmed() const;  // bytes in the kernel's hands that the other machine has not confirmed
   bool failed() const { return failure_.has_value(); }
 
  private:

@@ -174,6 +174,10 @@ void Peers::on_change(std::function<void()> handler) {
 env::Task<Status> Peers::settle(Duration timeout) {
   return impl_->gossip.settle(timeout);
 }
+uint64_t Peers::delivered(const NodeId& node) const {
+  return impl_->table.delivered(node);
+}
+
 Traffic Peers::traffic() const {
   return impl_->table.total_traffic();
 }

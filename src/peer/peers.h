@@ -88,6 +88,8 @@ class Peers {
   env::Task<Status> settle(Duration timeout);
 
   Traffic traffic() const;
+  // Bytes that this node's machine has taken over its sessions: whether something moves. Less after a session ended.
+  uint64_t delivered(const NodeId& node) const;
   size_t sessions() const;  // both ways
 
  private:

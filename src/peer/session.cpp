@@ -262,8 +262,7 @@ env::Task<void> Session::write_loop(Session* self) {
       if (frame.kind == wire::FrameKind::response) self->writing_replies_ += frame.size();
     }
     end_part();
-    self->write_due_ = self->world_.clock.now() + kWritePatience + kSlowestByte * static_cast<int64_t>(bytes);
-    auto written = co_await self->stream_->write(std::move(parts));
+    auto written = co_await self->write_parts(std::move(parts));
     self->write_due_.reset();
     self->queued_bytes_ -= bytes;
     self->queued_failures_ -= static_cast<size_t>(std::ranges::count(batch, wire::FrameKind::failure, &Outgoing::kind));
@@ -277,6 +276,33 @@ env::Task<void> Session::write_loop(Session* self) {
     if (self->queued_bytes_ <= kMaxWriteQueue && self->queued_failures_ <= kMaxRequestsPerSession)
       self->room_.notify_all();
   }
+}
+
+env::Task<Status> Session::write_parts(std::vector<ByteView> parts) {
+  std::vector<ByteView> slice;
+  size_t size = 0;
+  const auto write_slice = [&] {
+    write_due_ = world_.clock.now() + kWritePatience + kSlowestByte * static_cast<int64_t>(size);
+    return stream_->write(std::exchange(slice, {}));
+  };
+  for (ByteView part : parts) {
+    while (!part.empty()) {
+      const size_t some = std::min(part.size(), kWriteSlice - size);
+      slice.push_back(part.first(some));
+      part = part.subspan(some);
+      size += some;
+      if (size < kWriteSlice) continue;
+      auto written = co_await write_slice();
+      if (!written) co_return written;
+      written_ += std::exchange(size, 0);
+    }
+  }
+  if (!slice.empty()) {
+    auto written = co_await write_slice();
+    if (!written) co_return written;
+    written_ += size;
+  }
+  co_return Status{};
 }
 
 env::Task<void> Session::watch_loop(Session* self) {
@@ -304,6 +330,12 @@ void Session::watch(Time now) {
   if (activity_ != seen_activity_ || !calls_.empty() || !incoming_.empty() || !queue_.empty()) {
     seen_activity_ = activity_;
     used_ = now;
+  }
+  // A line that is slow and still moves is neither silent nor stuck.
+  if (const uint64_t taken = delivered(); taken >= seen_delivered_ + kLeastProgress) {
+    seen_delivered_ = taken;
+    progress_ = now;
+    if (write_due_) write_due_ = std::max(*write_due_, now + kWritePatience);
   }
   expire_requests(now);
   if (write_due_ && now >= *write_due_) return close(Error{Code::timeout, "the peer takes nothing"});

@@ -76,6 +76,8 @@ class Session : public std::enable_shared_from_this<Session> {
   uint64_t queued_bytes() const { return queued_bytes_; }
   size_t calls() const { return calls_.size(); }
   uint64_t received() const { return reader_.total(); }
+  // Bytes that the peer's machine has taken.
+  uint64_t delivered() const { return written_ - std::min(written_, stream_->unconfirmed()); }
 
   struct Outcome {
     Result<Reply> reply;
@@ -118,6 +120,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // session.cpp: the session's own work
   static env::Task<void> read_loop(Session* self);
   static env::Task<void> write_loop(Session* self);
+  env::Task<Status> write_parts(std::vector<ByteView> parts);
   static env::Task<void> watch_loop(Session* self);
   static env::Task<void> linger(Session* self);
   env::Task<Status> greet();
@@ -172,6 +175,7 @@ class Session : public std::enable_shared_from_this<Session> {
   size_t queued_failures_ = 0;    // failure frames, likewise
   uint64_t writing_replies_ = 0;  // bytes of answers being written
   env::Signal to_write_, room_;
+  uint64_t written_ = 0;           // bytes
   std::optional<Time> write_due_;  // when the write that is under way is hopeless
 
   // Requests of this side.
@@ -188,7 +192,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool paused_ = false;
 
   // Watching.
-  uint64_t seen_bytes_ = 0, seen_activity_ = 0, activity_ = 0;
+  uint64_t seen_delivered_ = 0, seen_bytes_ = 0, seen_activity_ = 0, activity_ = 0;
   Time progress_{}, used_{};
   bool probing_ = false;
   std::optional<Time> told_heard_;

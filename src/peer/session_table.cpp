@@ -148,6 +148,16 @@ SessionTable::SessionPtr SessionTable::best(const Contact& contact) const {
   return best;
 }
 
+uint64_t SessionTable::delivered(const NodeId& node) const {
+  uint64_t sum = 0;
+  const auto found = contacts_.find(node);
+  if (found == contacts_.end()) return 0;
+  for (const auto& [number, session] : found->second.sessions) {
+    if (!session->is_closed()) sum += session->delivered();
+  }
+  return sum;
+}
+
 bool SessionTable::has_session(const NodeId& node) const {
   const auto found = contacts_.find(node);
   return found != contacts_.end() && best(found->second);

@@ -28,6 +28,8 @@ class SessionTable final : public SessionOwner {
   bool has_session(const NodeId& node) const;  // one that serves
   // An address, or a session: it can be asked now.
   bool reachable(const NodeId& node) const;
+  // Bytes that this node's machine has taken, over the sessions there are now.
+  uint64_t delivered(const NodeId& node) const;
   size_t sessions() const { return sessions_.size(); }
   Traffic total_traffic() const;
 

@@ -46,8 +46,8 @@ struct BadShard {
 };
 
 struct PoolOptions {
-  uint32_t max_packs_in_flight = 3;  // each takes (k+m)/k * 16 MiB of memory
-  Duration put_timeout = std::chrono::seconds(30);
+  uint32_t max_packs_in_flight = 3;                 // each takes (k+m)/k * 16 MiB of memory
+  Duration put_timeout = std::chrono::seconds(30);  // without anything that moves
   Duration get_timeout = std::chrono::seconds(20);
   Duration hedge_after = std::chrono::milliseconds(300);  // until a holder's own latency is known
   std::optional<std::pair<uint32_t, uint32_t>> code;      // (k, m) by policy; else by the number of live domains
@@ -59,9 +59,10 @@ class PoolClient {
   PoolClient(env::World world, peer::Peers& peers, PoolOptions options);
   ~PoolClient();
 
-  // (k, m) for a pack written now: from the number of domains that are alive and have room for a shard. Full domains
-  // make packs narrower but never less safe: when fewer than two losses (or those that the live domains would stand)
-  // could be stood, the answer is for the live domains, and writing says no_space.
+  // (k, m) for a pack written now: from the number of domains that are alive and have room for a shard. Full ones, and
+  // such as are suspected to be dead, make packs narrower but never less safe: when fewer than two losses (or those
+  // that all domains together would stand) could be stood, they are counted, and writing says no_space or
+  // too_few_peers.
   content::PackGeometry geometry_now() const;
 
   // Sends the shards to k+m holders in parallel. Returns as soon as receipts from distinct domains number at least

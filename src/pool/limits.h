@@ -71,6 +71,10 @@ inline constexpr Duration kLastRest = std::chrono::seconds(60);
 // took when that is longer.
 inline constexpr Duration kSlowPut = std::chrono::seconds(3);
 inline constexpr int kStragglerFactor = 4;
+// An upload moves as long as the holder's machine takes so much between two looks (at most kSlowPut): 5 kB/s.
+inline constexpr uint64_t kLeastMovement = 16 * kKiB;
+// However it moves, an upload ends after this long: 4 MiB at 7 kB/s.
+inline constexpr Duration kLongestPut = std::chrono::minutes(10);
 // How often it is looked whether a holder on trial is free to be tried.
 inline constexpr Duration kTrialPoll = std::chrono::milliseconds(500);
 // How long after the quorum a slot that nobody takes is tried again, and the memory for the shards of such slots.

@@ -20,7 +20,8 @@ struct PackWriter::Writing {
         holders(slots()),
         in_memory(slots()),
         outcome(state.world.executor),
-        begun(state.world.clock.now()) {
+        begun(state.world.clock.now()),
+        moved(begun) {
     for (const Candidate& c : candidates) {
       if (c.free < pack.header.geometry.shard_length) full_domains.insert(c.domain);
     }
@@ -54,6 +55,7 @@ struct PackWriter::Writing {
   std::set<std::string> full_domains;  // with a node that has no room
   env::OneShot<Result<WriteOutcome>> outcome;
   Time begun;
+  Time moved{};                 // an upload of it, last
   std::optional<Time> half_at;  // half of the receipts
   std::optional<Time> committed_at;
 };
@@ -74,9 +76,12 @@ content::PackGeometry PackWriter::geometry_now() const {
   if (const auto& code = state_.options.code) return {.k = code->first, .m = code->second, .shard_length = 0};
   std::vector<Candidate> live = state_.candidates();
   const content::PackGeometry goal = geometry_for(count_domains(live));
-  std::erase_if(live, [](const Candidate& c) { return c.free < kMaxShardSize; });
-  const content::PackGeometry roomy = geometry_for(count_domains(live));
-  return !live.empty() && roomy.m >= std::min(goal.m, 2U) ? roomy : goal;
+  // Those that are full, or that nobody has reached lately, would only keep the pack from its quorum.
+  std::erase_if(live, [this](const Candidate& c) {
+    return c.free < kMaxShardSize || state_.peers.state(c.node) == peer::NodeState::suspect;
+  });
+  const content::PackGeometry able = geometry_for(count_domains(live));
+  return !live.empty() && able.m >= std::min(goal.m, 2U) ? able : goal;
 }
 
 env::Task<Result<WriteOutcome>> PackWriter::write(content::EncodedPack pack) {
@@ -148,11 +153,20 @@ std::optional<Candidate> PackWriter::take_candidate(Writing& pack) {
   return std::nullopt;
 }
 
-// From when on an upload counts as slow, and is raced by a replacement.
-Time PackWriter::patience(const Writing& pack, Time begun) const {
-  Duration wait = kSlowPut;
-  if (pack.half_at) wait = std::max<Duration>(wait, (*pack.half_at - pack.begun) * kStragglerFactor);
-  return begun + std::min(wait, state_.options.put_timeout);
+void PackWriter::look_at(Writing& pack, Upload& upload) const {
+  const uint64_t delivered = state_.peers.delivered(upload.to.node);
+  if (delivered < upload.delivered) upload.delivered = delivered;  // another session
+  if (delivered < upload.delivered + kLeastMovement) return;
+  upload.delivered = delivered;
+  upload.moved = pack.moved = state_.world.clock.now();
+}
+
+// From when on an upload counts as slow, and is raced by a replacement: beside the others of its pack or, before these
+// can tell, when nothing of it moves.
+Time PackWriter::patience(const Writing& pack, const Upload& upload) const {
+  if (!pack.half_at) return upload.moved + kSlowPut;
+  const Duration wait = std::max<Duration>(kSlowPut, (*pack.half_at - pack.begun) * kStragglerFactor);
+  return std::min(upload.begun + wait, upload.moved + state_.options.put_timeout);
 }
 
 void PackWriter::received(Writing& pack, uint8_t slot, const Candidate& holder) {
@@ -200,15 +214,17 @@ env::Task<void> PackWriter::fill(std::shared_ptr<Writing> pack, uint8_t slot) {
   std::optional<env::Semaphore::Permit> aside;
   while (true) {
     const Time now = clock.now();
-    // Until the quorum, and a while longer behind it.
-    const Time give_up =
-        pack->committed_at ? *pack->committed_at + kFinishWithin : pack->begun + state_.options.put_timeout;
+    for (Upload& upload : at_work) look_at(*pack, upload);
+    // Until the quorum, and a while longer behind it; a line that is slow and moves is waited for.
+    const Time slot_moved = at_work.empty() ? Time{} : at_work.back().moved;
+    const Time give_up = pack->committed_at ? std::max(*pack->committed_at, slot_moved) + kFinishWithin
+                                            : pack->moved + state_.options.put_timeout;
     if (now >= give_up) break;
     Time wake = std::min(give_up, now + kSlowPut);  // the quorum may bring give_up forward
-    if (at_work.empty() || now >= patience(*pack, at_work.back().begun)) {
+    if (at_work.empty() || now >= patience(*pack, at_work.back())) {
       if (auto next = take_candidate(*pack)) {
         pack->planned[slot] = next->node;
-        at_work.push_back({*next, now});
+        at_work.push_back({*next, now, now, state_.peers.delivered(next->node)});
         uploads.spawn([](PackWriter& self, std::shared_ptr<Writing> writing, uint8_t number, Candidate to,
                          Mailbox<Ended>& into) -> env::Task<void> {
           auto status = co_await self.put(std::move(writing), number, to);
@@ -238,7 +254,7 @@ env::Task<void> PackWriter::fill(std::shared_ptr<Writing> pack, uint8_t slot) {
         wake = std::min(wake, back);
       }
     } else {
-      wake = std::min(wake, patience(*pack, at_work.back().begun));
+      wake = std::min(wake, patience(*pack, at_work.back()));
     }
     auto end = co_await ended.receive(wake);
     if (!end) continue;
@@ -287,7 +303,7 @@ env::Task<Status> PackWriter::put(std::shared_ptr<Writing> pack, uint8_t slot, C
   const Buffer shard = pack->pack.shards[slot];
   const Time begun = state_.world.clock.now();
   auto receipt = co_await peer::ask<wire::ShardPutResponse>(state_.peers, to.node, wire::Method::shard_put, request,
-                                                            state_.options.put_timeout, shard);
+                                                            kLongestPut, shard);
   if (!receipt) co_return fail(std::move(receipt.error()));
   state_.holders.answered(Work::put, to.node, shard.size(), state_.world.clock.now() - begun);
   if (const peer::NodeInfo* info = state_.peers.membership().node(to.node)) {

@@ -22,6 +22,8 @@ class PackWriter {
   struct Upload {  // under way
     Candidate to;
     Time begun;
+    Time moved;  // when it was last seen that its holder's machine took something
+    uint64_t delivered = 0;
   };
   struct Ended {
     NodeId node;
@@ -33,7 +35,8 @@ class PackWriter {
   std::optional<Candidate> take_candidate(Writing& pack);
   bool note_failure(Writing& pack, const Candidate& holder, Code code);
   void received(Writing& pack, uint8_t slot, const Candidate& holder);
-  Time patience(const Writing& pack, Time begun) const;
+  Time patience(const Writing& pack, const Upload& upload) const;
+  void look_at(Writing& pack, Upload& upload) const;
 
   ClientState& state_;
   env::Semaphore places_;      // packs in memory

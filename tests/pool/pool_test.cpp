@@ -173,6 +173,39 @@ TEST_CASE("a write returns at the quorum while a holder hangs, and is completed 
   }
 }
 
+TEST_CASE("a pack over a slow line is waited for as long as something moves, and is sent once") {
+  Cluster pool(6);
+  REQUIRE(pool.write(pool.pack(4, 2, 64 * kKiB)));
+  // 4 MiB take 105 s each: far longer than put_timeout, during which nothing comes back.
+  for (sim::NodeIndex i = 0; i < 6; ++i) pool.sim.network().set_link(6, i, {.bytes_per_second = 40'000});
+  const auto before = pool.sim.network().total().bytes;
+  const auto sent_before = pool.client->counters().shards_sent;
+  const auto pack = pool.pack(4, 2, kMaxShardSize);
+  const PackRef ref = pool.write_all(pack);
+  CHECK(pool.client->counters().shards_sent == sent_before + 6);
+  const uint64_t size = 6 * uint64_t{kMaxShardSize};
+  CHECK(pool.sim.network().total().bytes - before < size + size / 10);
+}
+
+TEST_CASE("packs written while two of six do not answer are narrower, and no less safe") {
+  Cluster pool(6);
+  REQUIRE(pool.client->geometry_now().k == 4);
+  pool.crash(1, sim::CrashKind::power);
+  pool.crash(2, sim::CrashKind::power);
+  REQUIRE(pool.sim.run_until([&] { return pool.client->geometry_now().k == 2; }, std::chrono::minutes(1)));
+  CHECK(pool.client->geometry_now().m == 2);
+  REQUIRE(pool.write(pool.pack_now()));
+  // One more, and it is one and two; with two alive nothing that stands two losses can be written.
+  pool.crash(3, sim::CrashKind::power);
+  REQUIRE(pool.sim.run_until([&] { return pool.client->geometry_now().k == 1; }, std::chrono::minutes(1)));
+  CHECK(pool.client->geometry_now().m == 2);
+  REQUIRE(pool.write(pool.pack_now()));
+  pool.crash(4, sim::CrashKind::power);
+  pool.sim.run_for(std::chrono::minutes(1));
+  CHECK(pool.client->geometry_now().m == 2);
+  CHECK(pool.write(pool.pack_now()).error().code == Code::too_few_peers);
+}
+
 TEST_CASE("too few domains refuse a pack, full stores say that they are full, and nothing is lost by it") {
   Cluster few(3, 1, {.code = std::pair{4U, 2U}});
   REQUIRE(few.write(few.pack(4, 2)).error().code == Code::too_few_peers);

@@ -68,6 +68,7 @@ class SimStream final : public env::Stream {
   env::Address remote() const override { return connection_->ends[1 - side_].address; }
   env::Task<Result<size_t>> read_some(MutableByteView into) override { return read(connection_, side_, into); }
   env::Task<Status> write(std::vector<ByteView> parts) override { return write(connection_, side_, std::move(parts)); }
+  uint64_t unconfirmed() const override { return connection_->pipes[side_].unread; }
   void close() override { connection_->close(side_); }
 
  private:
