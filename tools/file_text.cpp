@@ -58,6 +58,7 @@ Json file_json(const FileStatus& file) {
   object["mtime"] = exact_time(file.mtime);
   object["mtime_ns"] = file.mtime;
   object["ctime"] = exact_time(file.ctime);
+  object["btime"] = exact_time(file.btime);
   if (!file.owner.empty()) put_path(object, "user", file.owner);
   if (!file.group.empty()) put_path(object, "group", file.group);
   object["inode"] = file.inode;

@@ -47,7 +47,6 @@ struct Output {
 // {"path": ...} and, where it is not UTF-8, {"path_b64": ...} too.
 void put_path(Json& object, const std::string& key, const std::string& raw);
 std::string base64(const std::string& raw);
-bool is_utf8(const std::string& text);
 
 // One line on a terminal's stderr, rewritten in place; JSON lines with --json; else nothing. Erased at the end.
 class ProgressLine {

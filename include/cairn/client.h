@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cairn/result.h"
+#include "cairn/text.h"
 #include "cairn/units.h"
 
 namespace cairn {
@@ -195,8 +196,5 @@ class Client {
   explicit Client(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
-
-// Percent-free, unambiguous text for a terminal: control bytes and bytes that are not UTF-8 as \xNN.
-std::string printable(std::string_view raw);
 
 }  // namespace cairn

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "backup/archiver.h"
+#include "base/text.h"
 
 namespace cairn::backup {
 
@@ -97,7 +98,6 @@ class Archiver::Impl {
     }
   }
   static std::string printable_path(const std::string& path) { return is_utf8(path) ? path : "a file"; }
-  static bool is_utf8(const std::string& text) { return volume::is_utf8(text); }
 
   // --- changes ---
 

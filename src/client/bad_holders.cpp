@@ -1,6 +1,6 @@
 #include "client/bad_holders.h"
 
-#include "proto/membership.pb.h"
+#include "proto/home.pb.h"
 #include "wire/message.h"
 
 namespace cairn::client {
@@ -9,7 +9,7 @@ Result<std::vector<BadHolder>> read_bad_holders(env::Disk& disk, const std::stri
   auto bytes = env::read_file(disk, home + "/bad_holders", 1 * kMiB);
   if (!bytes && bytes.error().code == Code::not_found) return std::vector<BadHolder>{};
   if (!bytes) return fail(bytes.error());
-  auto kept = wire::decode<wire::AdminReportRequest>(ByteView(*bytes));
+  auto kept = wire::decode<wire::BadHolders>(ByteView(*bytes));
   if (!kept) return fail(kept.error(), "bad_holders");
   std::vector<BadHolder> list;
   for (const auto& entry : kept->found()) {
@@ -31,7 +31,7 @@ Status add_bad_holders(env::Disk& disk, const std::string& home, const std::vect
     list->push_back(bad);
   }
   if (list->size() > kMaxBadHolders) list->erase(list->begin(), list->end() - kMaxBadHolders);
-  wire::AdminReportRequest kept;
+  wire::BadHolders kept;
   for (const BadHolder& bad : *list) {
     auto* entry = kept.add_found();
     entry->set_node(bad.bad.holder.raw());

@@ -1,5 +1,5 @@
 #pragma once
-// HOME/bad_holders: who gave wrong bytes, for `status` (wire.AdminReportRequest). The newest kMaxBadHolders are kept.
+// HOME/bad_holders: who gave wrong bytes, for `status` (wire.BadHolders). The newest kMaxBadHolders are kept.
 
 #include "env/disk.h"
 #include "pool/client.h"

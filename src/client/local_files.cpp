@@ -102,6 +102,7 @@ void TreeWalk::visit(const void* parent_folder, const std::string& own_name, con
                    .mtime = info->modified,
                    .ctime = info->changed,
                    .atime = info->accessed};
+  if (info->born != 0) entry.btime = info->born;
   entry.owner = names_->user(entry.uid);
   entry.group = names_->group(entry.gid);
   if (info->type == os::FileType::symlink) {

@@ -21,7 +21,8 @@ struct LocalEntry {
   volume::FileType type = volume::FileType::file;
   uint32_t mode = 0, uid = 0, gid = 0;
   uint64_t links = 1, size = 0, device = 0, inode = 0, rdev = 0;
-  WallTime mtime = 0, ctime = 0, atime = 0, btime = 0;
+  WallTime mtime = 0, ctime = 0, atime = 0;
+  std::optional<WallTime> btime;  // where the file system knows it
   std::string owner, group;
   std::string target;  // of a symbolic link
   std::vector<LocalXattr> xattrs;

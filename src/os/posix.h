@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "base/text.h"
 
 namespace cairn::os {
 
@@ -51,8 +52,5 @@ auto retry_interrupted(Call call) {
     if (result >= 0 || errno != EINTR) return result;
   }
 }
-
-// A name of any bytes as one printable line: control bytes and what is not UTF-8 as \xNN.
-std::string printable(std::string_view name);
 
 }  // namespace cairn::os

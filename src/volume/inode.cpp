@@ -28,8 +28,8 @@ std::string encode_inode(const Inode& inode) {
   message.set_btime(inode.btime);
   message.set_rdev(inode.rdev);
   message.set_inline_data(inode.inline_data);
-  if (is_utf8(inode.owner)) message.set_owner(inode.owner);
-  if (is_utf8(inode.group)) message.set_group(inode.group);
+  message.set_owner(inode.owner);
+  message.set_group(inode.group);
   message.set_version(inode.version);
   message.set_has_xattrs(inode.has_xattrs);
   message.set_parent(inode.parent);
@@ -109,28 +109,6 @@ Result<Extent> decode_extent(uint64_t offset, std::string_view value) {
                 .pack_offset = message->offset(),
                 .sealed_length = message->sealed_length(),
                 .chunk_offset = message->chunk_offset()};
-}
-
-bool is_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<uint8_t>(text[i]);
-    const size_t length = lead < 0x80                   ? 1
-                          : lead >= 0xc2 && lead < 0xe0 ? 2
-                          : lead >= 0xe0 && lead < 0xf0 ? 3
-                          : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                        : 0;
-    if (length == 0 || text.size() - i < length) return false;
-    uint32_t point = length == 1 ? lead : lead & (0x7fU >> length);
-    for (size_t j = 1; j < length; ++j) {
-      const auto next = static_cast<uint8_t>(text[i + j]);
-      if ((next & 0xc0U) != 0x80) return false;
-      point = point << 6 | (next & 0x3fU);
-    }
-    const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
-    if (overlong || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
-    i += length;
-  }
-  return true;
 }
 
 Inode empty_root() {

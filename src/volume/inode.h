@@ -32,7 +32,7 @@ struct Inode {
   WallTime mtime = 0, ctime = 0, atime = 0, btime = 0;
   uint64_t rdev = 0;
   std::string inline_data;   // a file of at most kInlineFileSize, or a symbolic link's target
-  std::string owner, group;  // names, for restores elsewhere; what is not UTF-8 is not kept
+  std::string owner, group;  // names, raw, for restores elsewhere
   uint64_t version = 0;      // grows with each change of content
   bool has_xattrs = false;
   InodeId parent = 0;  // the directory of its name (of several, the one given last); the root's is itself
@@ -75,9 +75,6 @@ std::string encode_entry(InodeId inode, FileType type);
 Result<DirectoryEntry> decode_entry(std::string_view name, std::string_view value);
 std::string encode_extent(const Extent& extent);
 Result<Extent> decode_extent(uint64_t offset, std::string_view value);
-
-// Well-formed UTF-8: what a text field of a message may hold. Names of files are raw bytes and need not be.
-bool is_utf8(std::string_view text);
 
 // The root directory of a volume that nobody has written to yet.
 Inode empty_root();

@@ -1,5 +1,6 @@
 #include "volume/snapshot_writer_impl.h"
 
+#include "base/text.h"
 #include "volume/limits.h"
 #include "volume/snapshots.h"
 #include "volume/tree_pack.h"

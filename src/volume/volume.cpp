@@ -1,5 +1,6 @@
 #include "volume/volume.h"
 
+#include "base/text.h"
 #include "volume/chunk_reader.h"
 #include "volume/merge.h"
 #include "volume/node_cache.h"

@@ -31,10 +31,7 @@ std::optional<MethodLimits> limits_of(Method method) {
     case Method::register_peek:
       return MethodLimits{kMaxSmallBody, 0, kMaxRegisterBody, 0};
     case Method::admin_status:
-    case Method::admin_reload:
       return MethodLimits{kMaxSmallBody, 0, kMaxAdminBody, 0};
-    case Method::admin_report:
-      return MethodLimits{kMaxAdminBody, 0, kMaxSmallBody, 0};
   }
   return std::nullopt;
 }

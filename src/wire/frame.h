@@ -38,8 +38,6 @@ enum class Method : uint8_t {
   register_accept = 21,
   register_peek = 22,
   admin_status = 40,
-  admin_reload = 41,
-  admin_report = 42,
 };
 
 struct MethodLimits {

@@ -153,6 +153,20 @@ class Files(PoolTest):
         listing = subprocess.run(f"{BIN}/cairn ls -R main:/ --home {me.home} | head -1", shell=True, capture_output=True, timeout=180)
         self.assertEqual(len(listing.stdout.splitlines()), 1)
 
+    def test_the_time_of_birth_is_kept(self):
+        file = self.folder("file")
+        file.write_bytes(b"x" * 10000)
+        born = subprocess.run(["stat", "-c", "%W", file], check=True, capture_output=True).stdout.strip()
+        if born in (b"0", b"-"):
+            self.skipTest("this file system does not know it")
+        os.utime(file, ns=(1, 1234567890123456789))
+        self.me.cairn("put", file, "main:/born")
+        kept = self.me.json("stat", "main:/born")
+        self.assertTrue(kept["btime"].startswith(subprocess.run(["date", "-u", "-d", b"@" + born, "+%Y-%m-%dT%H:%M:%S"], check=True,
+                                                                capture_output=True).stdout.decode().strip()), kept)
+        self.me.cairn("put", file, "main:/born")  # nothing changes
+        self.assertEqual(self.me.json("stat", "main:/born")["btime"], kept["btime"])
+
     def test_names_that_are_not_utf8_survive_in_json(self):
         tree = self.folder("tree")
         tree.mkdir()
