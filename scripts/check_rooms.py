@@ -49,7 +49,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 def may_include(room, target):
     if target.startswith("cairn/"):
-        return room in ("client", "node") or target in ("cairn/buffer.h", "cairn/result.h", "cairn/units.h") and room == "base"
+        own = ("cairn/buffer.h", "cairn/result.h", "cairn/text.h", "cairn/units.h")
+        return room in ("client", "node") or target in own and room == "base"
     if target.startswith("proto/") and target[len("proto/"):] in PROTO_HEADERS:
         return room == "wire" or "wire" in ROOMS[room]
     other = target.split("/")[0]
