@@ -235,7 +235,7 @@ env::Task<Status> TransactionImpl::remove_tree(InodeId parent, std::string name)
 }
 
 env::Task<Result<bool>> TransactionImpl::remove_some(InodeId parent, std::string name, size_t most) {
-  auto top = co_await find_entry(parent, name);
+  auto top = co_await load_entry(items_, parent, name);
   if (!top) co_return fail(std::move(top.error()));
   if (!*top) co_return fail(Code::not_found, name);
   if ((*top)->type != FileType::directory) {
