@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/text.h"
 #include "base/units.h"
 
 namespace cairn::volume {
@@ -75,6 +76,8 @@ std::string encode_entry(InodeId inode, FileType type);
 Result<DirectoryEntry> decode_entry(std::string_view name, std::string_view value);
 std::string encode_extent(const Extent& extent);
 Result<Extent> decode_extent(uint64_t offset, std::string_view value);
+
+using cairn::is_utf8;  // what a text field of a message may hold; names of files are raw bytes and need not be
 
 // The root directory of a volume that nobody has written to yet.
 Inode empty_root();
