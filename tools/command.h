@@ -38,6 +38,7 @@ std::vector<Command> volume_commands();
 std::vector<Command> file_commands();
 std::vector<Command> backup_commands();
 std::vector<Command> snapshot_commands();
+std::vector<Command> drive_commands();
 std::vector<Command> demo_commands();
 
 // Reads a size or a duration option; CLI::ValidationError (exit 2) when it is none.

@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "tools/command.h"
+#include "tools/mount_registry.h"
 
 namespace cairn::tools {
 
@@ -311,7 +312,7 @@ Json store_json(const StoreReport& store) {
           {"shards", store.shards}, {"corrupt", store.corrupt}, {"running", store.running}};
 }
 
-Json report_json(const PoolReport& report) {
+Json report_json(const PoolReport& report, const std::vector<MountRecord>& mounts) {
   Json object = {{"pool", {{"id", report.id}, {"name", report.name}}},
                  {"member", report.member},
                  {"node", report.node},
@@ -323,6 +324,7 @@ Json report_json(const PoolReport& report) {
   object["volumes"] = Json::array();
   for (const auto& volume : report.volumes) object["volumes"].push_back(volume_json(volume));
   object["mounts"] = Json::array();
+  for (const MountRecord& mount : mounts) object["mounts"].push_back(mount.json());
   object["packs"] = {{"at_goal", report.packs.at_goal},
                      {"below_goal", report.packs.below_goal},
                      {"lost", report.packs.lost},
@@ -346,6 +348,25 @@ Json report_json(const PoolReport& report) {
   return object;
 }
 
+void print_mounts(const std::vector<MountRecord>& mounts) {
+  for (const MountRecord& mount : mounts) {
+    const DriveStatus& drive = mount.drive;
+    std::string line = fmt::format("Mount {} ({})", printable(mount.directory), printable(drive.volume));
+    if (mount.state == "uploading") line += ", unmounted";
+    if (mount.state == "left") line += ", NOT MOUNTED";
+    if (drive.pending_bytes == 0 && drive.pending_edits == 0) {
+      line += ": everything is in the pool";
+    } else {
+      line += fmt::format(": {} not in the pool yet", format_size(drive.pending_bytes));
+      if (mount.state == "left") line += fmt::format("; mount {} again to go on", printable(drive.volume));
+    }
+    line += fmt::format("; cache {} of {}", format_size(drive.cache_bytes), format_size(drive.cache_limit));
+    if (!drive.pool_reachable) line += "; the pool is away";
+    if (!drive.last_error.empty()) line += "; last error: " + printable(drive.last_error);
+    fmt::print("{}\n", line);
+  }
+}
+
 Command status_command() {
   return {
       "status", "health of the pool on one screen", "cairn status", [](CLI::App&) {
@@ -355,8 +376,9 @@ Command status_command() {
           if (client == nullptr) return code;
           auto report = client->report();
           if (!report) return context.output.fail(context.home, report.error());
+          const auto mounts = list_mounts(context.home);
           if (context.output.json) {
-            context.output.emit(report_json(*report));
+            context.output.emit(report_json(*report, mounts));
             return static_cast<int>(kDone);
           }
           fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
@@ -369,6 +391,7 @@ Command status_command() {
           for (const auto& volume : report->volumes)
             fmt::print("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files,
                        format_size(volume.bytes));
+          print_mounts(mounts);
           const PackHealth& packs = report->packs;
           if (packs.lost > 0) {
             fmt::print(
