@@ -6,6 +6,7 @@
 
 #include <climits>
 
+#include "fuse/beyond_libfuse.h"
 #include "fuse/operations.h"
 
 namespace cairn::fuse {
@@ -65,8 +66,9 @@ void write(fuse_req_t request, fuse_ino_t /*inode*/, const char* bytes, size_t s
   auto answer = [](Session&, fuse_req_t to, size_t written) { fuse_reply_write(to, written); };
   // Pages of a mapping come without the flags of any open file.
   const bool append = (file->flags & O_APPEND) != 0 && file->writepage == 0;
-  session.began(request, session.drive().write(file->fh, static_cast<uint64_t>(offset), session.keep(bytes, size),
-                                               append, false, replying<size_t>(request, answer)));
+  session.began(request,
+                session.drive().write(file->fh, static_cast<uint64_t>(offset), session.keep(bytes, size), append,
+                                      kills_set_id(session.request()), replying<size_t>(request, answer)));
 }
 
 void fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*only_data*/, fuse_file_info* /*file*/) {

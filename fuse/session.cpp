@@ -14,6 +14,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "fuse/beyond_libfuse.h"
+
 namespace cairn::fuse {
 
 namespace {
@@ -143,6 +145,7 @@ Status Session::start() {
     return fail(Code::io, fmt::format("cannot mount on '{}': is /dev/fuse there, and may you write to the directory?",
                                       options_.directory));
   mounted_ = true;
+  CAIRN_TRY(extend_replies(session_));
   const int descriptor = fuse_session_fd(session_);
   ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
   timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -214,9 +217,11 @@ bool Session::on_readable() {
       finish();
       return false;
     }
+    request_ = receive_.view().first(static_cast<size_t>(got));
+    if (answer_beyond_libfuse(*this, request_)) continue;
     fuse_buf request{};
     request.mem = receive_.data();
-    request.size = static_cast<size_t>(got);
+    request.size = request_.size();
     fuse_session_process_buf(session_, &request);
   }
   return true;

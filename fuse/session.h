@@ -59,6 +59,18 @@ class Session {
   // Whether the request comes from who made the mount, or root.
   bool from_owner(fuse_req_t request) const;
 
+  // --- for what libfuse does not know (beyond_libfuse.h) ---
+  int device() const { return fuse_session_fd(session_); }
+  // The kernel's first request, and the features that it offers.
+  void first_request(uint64_t unique, uint32_t offered) {
+    first_ = unique;
+    offered_ = offered;
+  }
+  bool is_first_reply(uint64_t unique) const { return first_ == unique; }
+  uint32_t offered() const { return offered_; }
+  // The bytes of the request that is being processed.
+  ByteView request() const { return request_; }
+
   void answer_attributes(fuse_req_t request, const DriveNode& node) const;
   void answer_entry(fuse_req_t request, const DriveNode& node) const;
   static fuse_entry_param entry_of(const DriveNode& node);
@@ -87,6 +99,9 @@ class Session {
   uid_t owner_;
   Buffer receive_;
   bool receive_kept_ = false;
+  ByteView request_;
+  uint64_t first_ = 0;
+  uint32_t offered_ = 0;
   std::map<fuse_req_t, Waiting> waiting_;
   std::unique_ptr<Notifier> notifier_;
 

@@ -70,7 +70,9 @@ class Server {
   }
 
   Status run(int pipe) {
-    auto drive = Drive::open(words_.drive);
+    DriveOptions wanted = words_.drive;
+    wanted.distinct = record_.key;
+    auto drive = Drive::open(wanted);
     if (!drive) return fail(std::move(drive.error()));
     MountOptions options = words_.mount;
     options.source = words_.drive.volume;

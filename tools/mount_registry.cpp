@@ -146,7 +146,10 @@ std::vector<MountRecord> list_mounts(const std::string& home) {
     } else {
       record->state = "left";
       // What was accepted after the last time that the file was written counts too.
-      if (auto pending = pending_in_journal(record->drive.journal)) record->drive.pending_bytes = *pending;
+      if (auto rest = left_in_journal(record->drive.journal)) {
+        record->drive.pending_bytes = rest->bytes;
+        record->drive.pending_edits = rest->edits;
+      }
     }
     records.push_back(std::move(*record));
   }

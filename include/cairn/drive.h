@@ -29,6 +29,7 @@ struct DriveOptions {
   std::string cache_dir;                        // of journal and cache; empty: in the home
   uint64_t cache_bytes = 10 * kGiB;             // of it, all together
   bool fsync_to_pool = false;                   // else fsync means: durable on the local disk
+  std::string distinct;                         // tells read-only drives of one cache_dir apart
   bool access_times = true;                     // relatime
   Duration timeout = std::chrono::seconds(30);  // of a read of what is not cached, while the pool is away
 };
@@ -166,8 +167,11 @@ class Drive {
   std::unique_ptr<Impl> impl_;
 };
 
-// What a journal holds that no process has open: bytes of files that are not in the pool. Code::not_found when there is
-// none, Code::overloaded when a process has it open.
-Result<uint64_t> pending_in_journal(const std::string& folder);
+// What a journal (DriveStatus::journal) holds that no process has open, and that may not be in the pool.
+// Code::not_found when there is none, Code::overloaded when a process has it open.
+struct DriveRest {
+  uint64_t bytes = 0, edits = 0;
+};
+Result<DriveRest> left_in_journal(const std::string& folder);
 
 }  // namespace cairn

@@ -90,16 +90,32 @@ env::Task<Status> Core::settle() {
   co_return Status{};
 }
 
-env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create) {
+std::optional<volume::VolumeEntry> Core::seen_volume(const std::string& name) const {
+  auto seen = account_->last_seen();
+  if (!seen) return std::nullopt;
+  const auto found = std::ranges::find(*seen, name, &volume::VolumeEntry::name);
+  return found == seen->end() ? std::nullopt : std::optional(*found);
+}
+
+env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, Adjust adjust) {
   std::optional<volume::VolumeEntry> entry;
   if (create && made_at_first_use(name)) {
     auto made = co_await account_->find_or_create(name, name == "backups");
-    if (!made) co_return fail(std::move(made.error()));
-    entry = std::move(*made);
+    if (!made) {
+      // Who says how it is opened may know a head of it; then the pool may be away.
+      entry = adjust ? seen_volume(name) : std::nullopt;
+      if (!entry || made.error().code == Code::wrong_phrase) co_return fail(std::move(made.error()));
+    } else {
+      entry = std::move(*made);
+    }
   } else {
     auto found = co_await account_->find(name);
-    if (!found) co_return fail(std::move(found.error()));
-    entry = std::move(*found);
+    if (!found) {
+      entry = adjust && found.error().code != Code::not_found ? seen_volume(name) : std::nullopt;
+      if (!entry) co_return fail(std::move(found.error()));
+    } else {
+      entry = std::move(*found);
+    }
   }
   if (const auto open = volumes_.find(entry->volume); open != volumes_.end()) co_return open->second.get();
 
@@ -115,6 +131,7 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create) 
   volume::VolumeOptions options{.deduplicates = entry->deduplicates,
                                 .high_water_path = home_.file("heads/" + entry->volume.hex())};
   options.name_of_node = [this](const NodeId& node) { return node_name(node); };
+  if (adjust) CAIRN_CO_TRY(co_await adjust(*entry, options));
   auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
   if (!volume) co_return fail(std::move(volume.error()), name);
   opened->volume = std::move(*volume);

@@ -45,7 +45,10 @@ class Core {
   // Until the node table was exchanged with a peer. Code::too_few_peers.
   env::Task<Status> settle();
   // By name. main and backups are made at first use when `create`. Code::not_found.
-  env::Task<Result<OpenVolume*>> open_volume(std::string name, bool create);
+  // `adjust`: how it is opened otherwise than by default; the volume may then be one that was seen here before, while
+  // the pool is away.
+  using Adjust = std::function<env::Task<Status>(const volume::VolumeEntry&, volume::VolumeOptions&)>;
+  env::Task<Result<OpenVolume*>> open_volume(std::string name, bool create, Adjust adjust = {});
   // Moves the account and this volume's head to the keepers that suit the pool now, where they are fewer than they
   // should be or some are gone. Failing is no error of the command's: it is tried again by the next one.
   env::Task<void> adapt_keepers(OpenVolume& open);
@@ -70,6 +73,8 @@ class Core {
 
  private:
   Core(std::unique_ptr<Log> log, std::unique_ptr<os::RealWorld> real, Home home, peer::Identity identity);
+  // As it was when the account was last read here.
+  std::optional<volume::VolumeEntry> seen_volume(const std::string& name) const;
   void run_until_done(std::function<env::Task<void>()> start);
   env::Task<void> shut_down();
 

@@ -35,14 +35,21 @@ Drive::Impl::Impl(std::unique_ptr<client::Core> opened, DriveOptions wanted)
       background(std::make_unique<env::TaskGroup>(world.executor)) {}
 
 env::Task<Status> Drive::Impl::open() {
+  // Without the pool the volume opens as this journal last knew it.
   auto settled = co_await core->settle();
-  if (!settled) co_return fail(std::move(settled.error()));
-  auto open = co_await core->open_volume(options.volume, true);
+  auto open = co_await core->open_volume(
+      options.volume, true, [this](const volume::VolumeEntry& entry, volume::VolumeOptions& how) -> env::Task<Status> {
+        folder = options.cache_dir.empty() ? core->home().file("drives") : options.cache_dir;
+        folder += "/" + entry.volume.hex();
+        if (options.read_only) folder += "-ro-" + options.distinct;
+        auto head = co_await volume::Drive::last_head(world, folder);
+        if (!head) co_return fail(std::move(head.error()));
+        how.last_head = std::move(*head);
+        co_return Status{};
+      });
   if (!open) co_return fail(std::move(open.error()));
   volume_ = *open;
-  co_await core->adapt_keepers(*volume_);
-  folder = options.cache_dir.empty() ? core->home().file("drives") : options.cache_dir;
-  folder += "/" + volume_->entry.volume.hex();
+  if (settled) co_await core->adapt_keepers(*volume_);
   volume::DriveOptions drive_options{.folder = folder,
                                      .cache_bytes = options.cache_bytes,
                                      .read_only = options.read_only,

@@ -28,7 +28,7 @@ DriveNode to_node(uint64_t id, const volume::Inode& inode) {
           .mode = inode.mode,
           .uid = inode.uid,
           .gid = inode.gid,
-          .links = inode.is_directory() ? inode.links + 2 : inode.links,  // "." and its name, as everywhere
+          .links = inode.links,
           .size = inode.size,
           .device = inode.rdev,
           .mtime = inode.mtime,

@@ -40,8 +40,15 @@ struct DriveStatus {
   std::string last_error;  // why the last commit failed; empty after a success
 };
 
+// What an earlier process left in a folder.
+struct DriveLeft {
+  uint64_t bytes = 0, edits = 0;  // that may not be in the pool
+};
+
 class Drive {
  public:
+  // Of a folder that no drive has open (overloaded). Code::not_found.
+  static env::Task<Result<DriveLeft>> left_behind(env::World world, std::string folder);
   // Code::overloaded when another drive has the folder.
   static env::Task<Result<std::unique_ptr<Drive>>> open(env::World world, Volume& volume, DriveOptions options);
   // The head that a drive upon `folder` last knew: VolumeOptions::last_head, so that a volume opens, and what is cached
