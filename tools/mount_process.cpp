@@ -157,7 +157,8 @@ class Server {
 Status take_over(const std::string& home, const std::string& key) {
   const auto record = read_mount(home, key);
   if (!record || !record->alive()) return {};
-  if (record->state != "uploading")
+  const Asked asked = ask_mount(record->directory, kStatusXattr);
+  if (asked.record && asked.record->pid == record->pid)
     return fail(Code::exists,
                 fmt::format("the volume is mounted on '{}' with the same cache: use -o cache-dir=DIR for a "
                             "second mount",

@@ -142,7 +142,11 @@ std::vector<MountRecord> list_mounts(const std::string& home) {
     if (!record) continue;
     if (record->alive()) {
       auto asked = ask_mount(record->directory, kStatusXattr);
-      if (asked.record && asked.record->pid == record->pid) record = std::move(asked.record);
+      if (asked.record && asked.record->pid == record->pid) {
+        record = std::move(asked.record);
+      } else {
+        record->state = "uploading";  // it has just been unmounted
+      }
     } else {
       record->state = "left";
       // What was accepted after the last time that the file was written counts too.

@@ -85,7 +85,7 @@ void Drive::Impl::set_space() {
   uint64_t total = 0, free = 0;
   for (const peer::NodeInfo& node : core->peers().membership().nodes()) {
     if (!node.lends || core->peers().state(node.id) != peer::NodeState::alive) continue;
-    total += node.used + node.free;
+    total += std::min(node.limit, node.used + node.free);
     free += node.free;
   }
   const content::PackGeometry geometry = core->pool().geometry_now();

@@ -26,6 +26,7 @@ from pool import BIN, PATIENCE, Node, PoolTest, run
 libc = ctypes.CDLL(None, use_errno=True)
 PUNCH_HOLE, KEEP_SIZE = 2, 1
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+AT_SYMLINK_FOLLOW = 0x400
 
 
 def wait_until(condition, what):
@@ -173,7 +174,7 @@ class Files(MountTest):
         zoo = self.folder("zoo")
         zoo.mkdir()
         make_zoo(zoo)
-        run("rsync", "-aHAX", "--checksum", f"{zoo}/", f"{self.dir}/")
+        run("rsync", "-aHAXS", "--checksum", f"{zoo}/", f"{self.dir}/")
         self.same_trees(zoo, self.dir)
         # A sparse file stays sparse, by what the file says of itself.
         with open(self.dir / "sparse", "rb") as file:
@@ -281,7 +282,8 @@ class Files(MountTest):
             self.skipTest("no O_TMPFILE here")
         os.write(fd, b"content" * 1000)
         self.assertEqual(os.listdir(self.dir), [])
-        os.link(f"/proc/self/fd/{fd}", self.dir / "named", follow_symlinks=True)
+        # os.link() never asks for the link to be followed.
+        self.assertEqual(libc.linkat(-100, os.fsencode(f"/proc/self/fd/{fd}"), -100, os.fsencode(self.dir / "named"), AT_SYMLINK_FOLLOW), 0)
         os.close(fd)
         self.assertEqual((self.dir / "named").read_bytes(), b"content" * 1000)
         self.assertEqual((self.dir / "named").stat().st_mode & 0o777, 0o640)
