@@ -223,6 +223,7 @@ class Merger {
     same.links = before.links;
     same.ctime = before.ctime;
     same.parent = before.parent;
+    same.atime = before.atime;
     return !(same == before);
   }
   bool entry_of_ours_names(InodeId id) const {

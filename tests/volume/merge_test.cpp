@@ -187,6 +187,15 @@ TEST_CASE("a change wins over a deletion, on either side") {
     t.finish();
     CHECK(t.tree().at("/d/g") == "g");
   }
+  SECTION("that somebody has read it is no change") {
+    Two t(begin);
+    REQUIRE(t.a->unlink("/d/g"));
+    REQUIRE(t.second.run(t.right->set_attributes(t.b->id("/d/g"), {.atime = 1})));
+    REQUIRE(t.first.run(t.left->set_attributes(t.a->id("/d/f"), {.atime = 1})));
+    REQUIRE(t.b->unlink("/d/f"));
+    t.finish();
+    CHECK(t.tree() == Listing{{"/d", "/"}});
+  }
   SECTION("both removed") {
     Two t(begin);
     REQUIRE(t.a->unlink("/d/g"));
