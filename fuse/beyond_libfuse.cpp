@@ -54,13 +54,15 @@ fuse_entry_out entry_out(const DriveNode& node) {
 void make_unnamed(Session& session, const fuse_in_header& header, const fuse_create_in& arguments) {
   const int device = session.device();
   const DriveCaller caller{.uid = header.uid, .gid = header.gid, .umask = arguments.umask};
-  session.drive().make_unnamed(header.nodeid, arguments.mode & 07777, caller,
-                               [device, unique = header.unique](std::expected<DriveOpened, int> opened) {
-                                 if (!opened) return send(device, unique, opened.error(), {});
-                                 fuse_entry_out entry = entry_out(opened->node);
-                                 fuse_open_out open{.fh = opened->handle};
-                                 send(device, unique, 0, {{&entry, sizeof entry}, {&open, sizeof open}});
-                               });
+  session.began_beyond(
+      session.drive().make_unnamed(header.nodeid, arguments.mode & 07777, caller,
+                                   [&session, device, unique = header.unique](std::expected<DriveOpened, int> opened) {
+                                     if (!opened) return send(device, unique, opened.error(), {});
+                                     session.opened();
+                                     fuse_entry_out entry = entry_out(opened->node);
+                                     fuse_open_out open{.fh = opened->handle};
+                                     send(device, unique, 0, {{&entry, sizeof entry}, {&open, sizeof open}});
+                                   }));
 }
 
 ssize_t write_reply(int device, iovec* parts, int count, void* self) {

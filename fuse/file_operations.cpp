@@ -15,7 +15,8 @@ namespace {
 
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
   Session& session = Session::of(request);
-  auto answer = [open = *file](Session&, fuse_req_t to, const DriveOpened& opened) mutable {
+  auto answer = [open = *file](Session& self, fuse_req_t to, const DriveOpened& opened) mutable {
+    self.opened();
     open.fh = opened.handle;
     open.keep_cache = opened.keep_cache ? 1 : 0;
     const fuse_entry_param entry = Session::entry_of(opened.node);
@@ -27,7 +28,8 @@ void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode
 
 void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   Session& session = Session::of(request);
-  auto answer = [open = *file](Session&, fuse_req_t to, const DriveOpened& opened) mutable {
+  auto answer = [open = *file](Session& self, fuse_req_t to, const DriveOpened& opened) mutable {
+    self.opened();
     open.fh = opened.handle;
     open.keep_cache = opened.keep_cache ? 1 : 0;
     fuse_reply_open(to, &open);
@@ -38,6 +40,7 @@ void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
 
 void release(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* file) {
   Session& session = Session::of(request);
+  session.released();
   session.began(request, session.drive().release(file->fh, replying(request)));
 }
 

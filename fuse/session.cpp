@@ -100,7 +100,7 @@ Session::~Session() {
   bool done = false;
   drive_.post([&] {
     finish();
-    std::vector<Drive::Ticket> tickets;
+    std::vector<Drive::Ticket> tickets = std::move(beyond_);
     for (const auto& [request, waiting] : waiting_) tickets.push_back(waiting.ticket);
     for (const Drive::Ticket ticket : tickets) drive_.interrupt(ticket);
     const std::lock_guard guard(mutex);
@@ -158,13 +158,29 @@ Status Session::start() {
   if (!changed_.wait_for(lock, std::chrono::seconds(30), [&] { return serving_ || ended_; }) || ended_)
     return fail(Code::io, "the kernel does not talk to the new mount");
   lock.unlock();
+  struct stat root{};
+  if (::stat(options_.directory.c_str(), &root) == 0) mounted_device_ = root.st_dev;
   set_read_ahead();
   return {};
 }
 
 bool Session::wait_for(Duration duration) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, duration, [&] { return ended_; });
+  {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, duration, [&] { return ended_; })) return true;
+  }
+  return left_alone();
+}
+
+bool Session::left_alone() {
+  if (mounted_device_ == 0 || open_ > 0) return false;
+  std::ifstream table("/proc/self/mountinfo");
+  const std::string device = fmt::format("{}:{}", major(mounted_device_), minor(mounted_device_));
+  std::string number, parent, shown;
+  for (std::string rest; table >> number >> parent >> shown && std::getline(table, rest);) {
+    if (shown == device) return false;
+  }
+  return true;
 }
 
 void Session::detach() {

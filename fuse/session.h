@@ -4,6 +4,7 @@
 // Requests are read, answered and interrupted on the drive's strand: no thread is woken on the way of a request that
 // needs no waiting. The session ends with ENODEV, when the kernel has unmounted it.
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -50,10 +51,17 @@ class Session {
   static Session& of(fuse_req_t request) { return *static_cast<Session*>(fuse_req_userdata(request)); }
   // A call that was begun for the request: a signal ends it.
   void began(fuse_req_t request, Drive::Ticket ticket);
+  // The same for a request that libfuse knows nothing of: it is ended with the session, if it has not been by then.
+  void began_beyond(Drive::Ticket ticket) {
+    if (ticket != 0) beyond_.push_back(ticket);
+  }
   // The request is answered.
   void ended(fuse_req_t request) {
     if (!waiting_.empty()) waiting_.erase(request);
   }
+  // Files and directories of it that are open: of the answers to open and release.
+  void opened() { ++open_; }
+  void released() { --open_; }
   // A write's bytes, which lie in the request that is being processed.
   Buffer keep(const char* bytes, size_t size);
   // Whether the request comes from who made the mount, or root.
@@ -84,6 +92,9 @@ class Session {
 
   static void on_init(void* self, fuse_conn_info* connection);
   static void on_interrupt(fuse_req_t request, void* self);
+  // Nobody has a file open, and the directory where it was mounted shows something else: it has been unmounted, though
+  // a mount namespace that somebody made meanwhile still has a copy.
+  bool left_alone();
   bool on_readable();
   bool on_timer();
   void arm_timer();
@@ -95,6 +106,8 @@ class Session {
   MountOptions options_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
+  dev_t mounted_device_ = 0;
+  std::atomic<int64_t> open_ = 0;
   int timer_ = -1;
   uid_t owner_;
   Buffer receive_;
@@ -103,6 +116,7 @@ class Session {
   uint64_t first_ = 0;
   uint32_t offered_ = 0;
   std::map<fuse_req_t, Waiting> waiting_;
+  std::vector<Drive::Ticket> beyond_;  // those that had to wait, also when they have ended
   std::unique_ptr<Notifier> notifier_;
 
   std::mutex mutex_;

@@ -137,15 +137,17 @@ void rename(fuse_req_t request, fuse_ino_t from_parent, const char* from, fuse_i
 
 void opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   Session& session = Session::of(request);
-  session.began(
-      request, session.drive().open_directory(
-                   inode, replying<uint64_t>(request, [open = *file](Session&, fuse_req_t to, uint64_t handle) mutable {
-                     open.fh = handle;
-                     // The kernel drops the listing that it keeps when it, or the notifier, sees a change.
-                     open.cache_readdir = 1;
-                     open.keep_cache = 1;
-                     fuse_reply_open(to, &open);
-                   })));
+  session.began(request, session.drive().open_directory(
+                             inode, replying<uint64_t>(
+                                        request, [open = *file](Session& self, fuse_req_t to, uint64_t handle) mutable {
+                                          self.opened();
+                                          open.fh = handle;
+                                          // The kernel drops the listing that it keeps when it, or the notifier, sees a
+                                          // change.
+                                          open.cache_readdir = 1;
+                                          open.keep_cache = 1;
+                                          fuse_reply_open(to, &open);
+                                        })));
 }
 
 size_t add_entry(fuse_req_t request, std::span<char> room, const DriveEntry& entry, bool plus) {
@@ -186,6 +188,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t /*inode*/, size_t size, off_t of
 
 void releasedir(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* file) {
   Session& session = Session::of(request);
+  session.released();
   session.began(request, session.drive().release_directory(file->fh, replying(request)));
 }
 
