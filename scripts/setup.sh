@@ -11,7 +11,7 @@ packages=(
   protobuf-compiler libzstd-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtoml11-dev libfuse3-dev
   libqrencode-dev
   # used by the tests and by people
-  fuse3 spin iproute2 openssl python3 attr acl
+  fuse3 spin iproute2 openssl python3 attr acl rsync
 )
 
 missing=()
