@@ -76,7 +76,8 @@ class Server {
     if (!drive) return fail(std::move(drive.error()));
     MountOptions options = words_.mount;
     options.source = words_.drive.volume;
-    options.read_only = words_.drive.read_only;
+    const bool read_only = (*drive)->status().read_only;  // snapshots are, whatever was asked for
+    options.read_only = read_only;
     options.describe = [base = record_, &drive] {
       MountRecord now = base;
       now.drive = (*drive)->status();
@@ -97,7 +98,7 @@ class Server {
       break;
     }
     mount->reset();
-    if (!left && !words_.drive.read_only) left = !upload_rest(**drive);
+    if (!left && !read_only) left = !upload_rest(**drive);
     finish(**drive);
     drive->reset();
     return {};

@@ -35,6 +35,7 @@ Drive::Impl::Impl(std::unique_ptr<client::Core> opened, DriveOptions wanted)
       background(std::make_unique<env::TaskGroup>(world.executor)) {}
 
 env::Task<Status> Drive::Impl::open() {
+  if (options.snapshots) co_return co_await open_snapshots();
   // Without the pool the volume opens as this journal last knew it.
   auto settled = co_await core->settle();
   auto open = co_await core->open_volume(
@@ -47,6 +48,7 @@ env::Task<Status> Drive::Impl::open() {
         how.last_head = std::move(*head);
         co_return Status{};
       });
+  if (!open && open.error().code == Code::not_found) co_return co_await open_snapshots();  // of that name?
   if (!open) co_return fail(std::move(open.error()));
   volume_ = *open;
   if (settled) co_await core->adapt_keepers(*volume_);
@@ -66,12 +68,26 @@ env::Task<Status> Drive::Impl::open() {
   co_return Status{};
 }
 
+// All of the volume, or the one that is called so.
+env::Task<Status> Drive::Impl::open_snapshots() {
+  auto settled = co_await core->settle();
+  if (!settled) co_return fail(std::move(settled.error()));
+  auto opened = co_await client::open_snapshot_files(*core, options.volume, options.snapshots, options.timeout);
+  if (!opened) co_return fail(std::move(opened.error()), "no volume and no snapshot of this name");
+  snapshots = std::move(*opened);
+  options.read_only = true;
+  set_space();
+  background->spawn(keep_space());
+  co_return Status{};
+}
+
 void Drive::Impl::close() {
   closing = true;
   auto closed = core->run<void>([this]() -> env::Task<Status> {
     calls.interrupt_all();
     watches.clear();
     background->cancel();
+    snapshots.reset();
     if (!drive) co_return Status{};
     auto done = co_await drive->close();
     drive.reset();
@@ -91,9 +107,10 @@ void Drive::Impl::set_space() {
   const content::PackGeometry geometry = core->pool().geometry_now();
   const double share =
       geometry.k == 0 ? 0 : static_cast<double>(geometry.k) / static_cast<double>(geometry.k + geometry.m);
-  drive->set_space({.total = static_cast<uint64_t>(static_cast<double>(total) * share),
-                    .free = static_cast<uint64_t>(static_cast<double>(free) * share),
-                    .files = volume_->volume->head().files});
+  const volume::SpaceReport space{.total = static_cast<uint64_t>(static_cast<double>(total) * share),
+                                  .free = static_cast<uint64_t>(static_cast<double>(free) * share),
+                                  .files = volume_ != nullptr ? volume_->volume->head().files : 0};
+  drive ? drive->set_space(space) : void(space_ = space);
 }
 
 env::Task<void> Drive::Impl::keep_space() {

@@ -4,6 +4,7 @@
 #include "cairn/drive.h"
 #include "client/calls.h"
 #include "client/core.h"
+#include "client/snapshot_files.h"
 #include "volume/drive/drive.h"
 
 namespace cairn {
@@ -15,11 +16,27 @@ class Drive::Impl {
   env::Task<Status> open();
   void close();
   DriveStatus status() const;
+  volume::SpaceReport space() const { return drive ? drive->space() : space_; }
   DriveStatus describe(const volume::DriveStatus& now, DriveStatus status) const;
 
-  // Starts `begin(files)` on the strand; its result, turned by `turn`, answers the call.
+  // A call of the volume's file system: EROFS where there are only snapshots.
   template <class Begin, class Turn, class U>
   Ticket call(Begin begin, Turn turn, Reply<U> reply) {
+    using T = std::invoke_result_t<Begin&>;
+    return free_call(
+        [this, begin = std::move(begin)]() mutable -> T { return files != nullptr ? begin() : refuse<T>(); },
+        std::move(turn), std::move(reply));
+  }
+  // A call of the volume's file system, or the snapshots': `begin(files)`.
+  template <class Begin, class Turn, class U>
+  Ticket read_call(Begin begin, Turn turn, Reply<U> reply) {
+    return free_call(
+        [this, begin = std::move(begin)]() mutable { return snapshots ? begin(*snapshots) : begin(*files); },
+        std::move(turn), std::move(reply));
+  }
+  // Starts `begin()` on the strand; its result, turned by `turn`, answers the call.
+  template <class Begin, class Turn, class U>
+  Ticket free_call(Begin begin, Turn turn, Reply<U> reply) {
     using T = TaskResult<std::invoke_result_t<Begin&>>;
     const Ticket ticket = next_ticket.fetch_add(1, std::memory_order_relaxed);
     auto done = [turn = std::move(turn), reply = std::move(reply)](T result) mutable {
@@ -51,7 +68,8 @@ class Drive::Impl {
   std::string folder;  // of the journal
   client::OpenVolume* volume_ = nullptr;
   std::unique_ptr<volume::Drive> drive;
-  volume::FileSystem* files = nullptr;
+  volume::FileSystem* files = nullptr;  // the drive's; null: `snapshots`
+  std::unique_ptr<client::SnapshotFiles> snapshots;
   client::Calls calls;
   std::vector<std::unique_ptr<os::Readable>> watches;
   std::atomic<Ticket> next_ticket = 1;
@@ -59,6 +77,7 @@ class Drive::Impl {
   std::unique_ptr<env::TaskGroup> background;
 
  private:
+  volume::SpaceReport space_;  // where there is no drive
   template <class>
   struct ResultOf;
   template <class T>
@@ -68,6 +87,11 @@ class Drive::Impl {
   template <class T>
   using TaskResult = typename ResultOf<T>::type;
 
+  template <class T>
+  static T refuse() {
+    co_return volume::fs_fail(EROFS);
+  }
+  env::Task<Status> open_snapshots();
   void set_space();
   env::Task<void> keep_space();
 };

@@ -67,8 +67,8 @@ struct AsIs {
 }  // namespace
 
 Drive::Ticket Drive::lookup(uint64_t parent, std::string name, Reply<DriveNode> reply) {
-  return impl_->call([i = impl_.get(), parent, name = std::move(name)] { return i->files->lookup(parent, name); }, node,
-                     std::move(reply));
+  return impl_->read_call([parent, name = std::move(name)](auto& files) { return files.lookup(parent, name); }, node,
+                          std::move(reply));
 }
 
 Drive::Ticket Drive::make_node(uint64_t parent, std::string name, FileType type, uint32_t mode, uint64_t device,
@@ -121,7 +121,7 @@ Drive::Ticket Drive::rename(uint64_t from_parent, std::string from, uint64_t to_
 }
 
 Drive::Ticket Drive::attributes(uint64_t inode, Reply<DriveNode> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->attributes(inode); }, node, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.attributes(inode); }, node, std::move(reply));
 }
 
 Drive::Ticket Drive::set_attributes(uint64_t inode, DriveAttributes set, DriveCaller caller, Reply<DriveNode> reply) {
@@ -138,16 +138,16 @@ Drive::Ticket Drive::set_attributes(uint64_t inode, DriveAttributes set, DriveCa
 }
 
 Drive::Ticket Drive::read_link(uint64_t inode, Reply<std::string> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->read_link(inode); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.read_link(inode); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::get_xattr(uint64_t inode, std::string name, Reply<std::string> reply) {
-  return impl_->call([=, i = impl_.get(), name = std::move(name)] { return i->files->get_xattr(inode, name); }, AsIs{},
-                     std::move(reply));
+  return impl_->read_call([=, name = std::move(name)](auto& files) { return files.get_xattr(inode, name); }, AsIs{},
+                          std::move(reply));
 }
 
 Drive::Ticket Drive::list_xattrs(uint64_t inode, Reply<std::vector<std::string>> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->list_xattrs(inode); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.list_xattrs(inode); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::set_xattr(uint64_t inode, std::string name, std::string value, uint32_t flags, Reply<void> reply) {
@@ -176,29 +176,29 @@ Drive::Ticket Drive::make_unnamed(uint64_t directory, uint32_t mode, DriveCaller
 }
 
 Drive::Ticket Drive::open(uint64_t inode, bool truncate, Reply<DriveOpened> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->open(inode, truncate); }, opened, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.open(inode, truncate); }, opened, std::move(reply));
 }
 
 Drive::Ticket Drive::release(uint64_t handle, Reply<void> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->release(handle); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.release(handle); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::open_directory(uint64_t directory, Reply<uint64_t> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->open_directory(directory); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.open_directory(directory); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::read_directory(uint64_t handle, uint64_t cookie, size_t limit, bool with_nodes,
                                     Reply<std::vector<DriveEntry>> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->read_directory(handle, cookie, limit, with_nodes); },
-                     entries, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.read_directory(handle, cookie, limit, with_nodes); }, entries,
+                          std::move(reply));
 }
 
 Drive::Ticket Drive::release_directory(uint64_t handle, Reply<void> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->release_directory(handle); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.release_directory(handle); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::read(uint64_t handle, uint64_t offset, size_t length, Reply<std::vector<Buffer>> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->read(handle, offset, length); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.read(handle, offset, length); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::write(uint64_t handle, uint64_t offset, Buffer bytes, bool append, bool kill_set_id,
@@ -216,11 +216,11 @@ Drive::Ticket Drive::allocate(uint64_t handle, uint32_t mode, uint64_t offset, u
 }
 
 Drive::Ticket Drive::seek_data(uint64_t inode, uint64_t offset, Reply<uint64_t> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->seek_data(inode, offset); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.seek_data(inode, offset); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::seek_hole(uint64_t inode, uint64_t offset, Reply<uint64_t> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->seek_hole(inode, offset); }, AsIs{}, std::move(reply));
+  return impl_->read_call([=](auto& files) { return files.seek_hole(inode, offset); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::copy_range(uint64_t from, uint64_t from_offset, uint64_t to, uint64_t to_offset, size_t length,
@@ -230,27 +230,33 @@ Drive::Ticket Drive::copy_range(uint64_t from, uint64_t from_offset, uint64_t to
 }
 
 Drive::Ticket Drive::fsync(Reply<void> reply) {
-  return impl_->call([i = impl_.get()] { return i->drive->fsync(); }, AsIs{}, std::move(reply));
+  const auto run = [](Impl* impl) -> env::Task<volume::FsStatus> {
+    if (!impl->drive) co_return volume::FsStatus{};
+    auto done = co_await impl->drive->fsync();
+    co_return done;
+  };
+  return impl_->free_call([=, i = impl_.get()] { return run(i); }, AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::sync(std::function<void(const DriveStatus&)> progress, Reply<void> reply) {
   const auto run = [](Impl* impl, std::function<void(const DriveStatus&)> tell) -> env::Task<volume::FsStatus> {
     std::function<void(const volume::DriveStatus&)> hand_over;
     if (tell) hand_over = [impl, tell](const volume::DriveStatus& now) { tell(impl->describe(now, impl->status())); };
+    if (!impl->drive) co_return volume::FsStatus{};
     auto done = co_await impl->drive->sync(std::move(hand_over));
     if (!done) co_return std::unexpected(volume::errno_of(done.error()));
     co_return volume::FsStatus{};
   };
-  return impl_->call([=, i = impl_.get(), progress = std::move(progress)] { return run(i, progress); }, AsIs{},
-                     std::move(reply));
+  return impl_->free_call([=, i = impl_.get(), progress = std::move(progress)] { return run(i, progress); }, AsIs{},
+                          std::move(reply));
 }
 
 Drive::Ticket Drive::space(Reply<DriveSpace> reply) {
   const auto run = [](Impl* impl) -> env::Task<volume::FsResult<DriveSpace>> {
-    const volume::SpaceReport space = impl->drive->space();
+    const volume::SpaceReport space = impl->space();
     co_return DriveSpace{.total = space.total, .free = space.free, .files = space.files};
   };
-  return impl_->call([=, i = impl_.get()] { return run(i); }, AsIs{}, std::move(reply));
+  return impl_->free_call([=, i = impl_.get()] { return run(i); }, AsIs{}, std::move(reply));
 }
 
 }  // namespace cairn
