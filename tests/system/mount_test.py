@@ -529,6 +529,28 @@ class Lives(MountTest):
         self.assertEqual(raised.exception.errno, errno.EROFS)
         mount.umount()
 
+    def test_snapshots_are_shown_for_reading(self):
+        tree = self.folder("tree")
+        tree.mkdir()
+        make_zoo(tree)
+        self.me.cairn("backup", tree)
+        (tree / "later").write_text("x")
+        self.me.cairn("backup", tree)
+        latest = self.mounted(name="latest", volume="latest")
+        self.same_trees(tree, latest.dir / tree.relative_to("/"))
+        with self.assertRaises(OSError) as raised:
+            (latest.dir / "new").touch()
+        self.assertEqual(raised.exception.errno, errno.EROFS)
+        ids = [s["id"] for s in json.loads(self.me.cairn("snapshots", "--json").stdout)]
+        first = self.mounted(name="first", volume=ids[0])
+        self.assertFalse((first.dir / tree.relative_to("/") / "later").exists())
+        everything = self.mounted("--snapshots", name="all", volume="backups")
+        self.assertEqual({n.rsplit("-", 1)[1] for n in os.listdir(everything.dir)}, {i[:8] for i in ids})
+        for name in os.listdir(everything.dir):
+            self.assertEqual((everything.dir / name / tree.relative_to("/") / "dir/odd").read_bytes(), (tree / "dir/odd").read_bytes())
+        for mount in [latest, first, everything]:
+            mount.umount()
+
     def test_foreground_serves_until_a_signal(self):
         directory = self.folder("mnt")
         directory.mkdir()
