@@ -112,8 +112,11 @@ class Spares {
 
 std::shared_ptr<uint8_t[]> Buffer::allocate(size_t size) {
   if (size < kAlignedBuffer) return std::make_shared_for_overwrite<uint8_t[]>(size);
-  // Rounded, so that buffers of nearly one size serve for each other; not where every byte's bounds are watched.
-  const size_t rounded = kSanitized ? size : (size + kAlignedBuffer - 1) / kAlignedBuffer * kAlignedBuffer;
+  // Rounded, so that buffers of nearly one size serve for each other (a lane and a shard); not where every byte's
+  // bounds are watched.
+  constexpr size_t kCoarse = 256 * 1024;
+  const size_t step = size >= 4 * kCoarse ? kCoarse : kAlignedBuffer;
+  const size_t rounded = kSanitized ? size : (size + step - 1) / step * step;
   const Spares::Block block = Spares::get().take(rounded);
   return {static_cast<uint8_t*>(block.memory), [block](uint8_t*) { Spares::get().give(block); }};
 }

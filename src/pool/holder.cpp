@@ -146,8 +146,12 @@ class HolderImpl final : public Holder {
 
   Status may_write(const Request& request, const content::PackHeader& header) const;
   std::vector<store::ShardStore*> order_for(const ShardId& shard) const;
-  env::Task<std::optional<store::StoredShard>> any_of(PackId pack);
-  env::Task<bool> holds(PackId pack);
+  struct Held {
+    size_t store;  // its place in stores_
+    ShardId shard;
+  };
+  env::Task<std::vector<Held>> held_of(PackId pack);
+  env::Task<std::optional<store::StoredShard>> any_of(std::vector<Held> held);
   void verified(const store::ShardStore::Verified& outcome);
   void rotten(ShardId shard);
   env::Task<void> make_up_for_lost_claims(store::ShardStore& store);
@@ -300,24 +304,23 @@ env::Task<Result<Reply>> HolderImpl::shard_get(Request request) {
   co_return fail(Code::not_found, "no such shard here");
 }
 
-// Any shard of this pack that is held here.
-env::Task<std::optional<store::StoredShard>> HolderImpl::any_of(PackId pack) {
+// The shards of this pack that are held here.
+env::Task<std::vector<HolderImpl::Held>> HolderImpl::held_of(PackId pack) {
+  std::vector<Held> held;
   for (size_t i = 0; i < stores_.size(); ++i) {
     const auto slots = co_await stores_[i]->slots_of(pack);
-    for (const uint8_t slot : slots) {
-      auto described = co_await stores_[i]->describe({pack, slot});
-      if (described) co_return std::move(*described);
-    }
+    for (const uint8_t slot : slots) held.push_back({i, {pack, slot}});
   }
-  co_return std::nullopt;
+  co_return held;
 }
 
-env::Task<bool> HolderImpl::holds(PackId pack) {
-  for (size_t i = 0; i < stores_.size(); ++i) {
-    const auto slots = co_await stores_[i]->slots_of(pack);
-    if (!slots.empty()) co_return true;
+// Of any of them what is known of it.
+env::Task<std::optional<store::StoredShard>> HolderImpl::any_of(std::vector<Held> held) {
+  for (const Held& one : held) {
+    auto described = co_await stores_[one.store]->describe(one.shard);
+    if (described) co_return std::move(*described);
   }
-  co_return false;
+  co_return std::nullopt;
 }
 
 env::Task<Result<Reply>> HolderImpl::pack_header(Request request) {
@@ -326,7 +329,8 @@ env::Task<Result<Reply>> HolderImpl::pack_header(Request request) {
   auto pack = PackId::from(message->pack());
   if (!pack) co_return fail(std::move(pack.error()));
   const auto permit = co_await reads_.acquire();
-  const auto shard = co_await any_of(*pack);
+  auto held = co_await held_of(*pack);
+  const auto shard = co_await any_of(std::move(held));
   if (!shard) co_return fail(Code::not_found, "no shard of this pack here");
   wire::PackHeaderResponse response;
   if (auto status = wire::decode_into(*response.mutable_header(), shard->header.serialize()); !status) {
@@ -386,16 +390,16 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
     return good;
   });
   // Only of nodes of this pool, and only for packs of which a shard is here: nobody can fill this index with others.
-  std::map<PackId, bool> held;
+  std::map<PackId, std::vector<Held>> held;
   std::vector<Claim> wanted;
   for (Claim& claim : checked) {
     if (peers_.membership().node(claim.node) == nullptr) continue;
     auto found = held.find(claim.shard.pack);
     if (found == held.end()) {
-      const bool here = co_await holds(claim.shard.pack);
-      found = held.emplace(claim.shard.pack, here).first;
+      auto here = co_await held_of(claim.shard.pack);
+      found = held.emplace(claim.shard.pack, std::move(here)).first;
     }
-    if (found->second) wanted.push_back(std::move(claim));
+    if (!found->second.empty()) wanted.push_back(std::move(claim));
   }
   counters_.claims_refused += count - wanted.size();
   if (wanted.size() < count && log_limit_.allow(world_.clock.now())) {
@@ -410,7 +414,7 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
   std::map<NodeId, std::vector<PackId>> strangers;
   for (const Claim& claim : *news) {
     if (claim.state == ClaimState::gone) continue;
-    const auto shard = co_await any_of(claim.shard.pack);
+    const auto shard = co_await any_of(held[claim.shard.pack]);
     if (!shard) continue;
     const auto& planned = shard->siblings;
     if (std::find(planned.begin(), planned.end(), claim.node) != planned.end()) continue;
