@@ -223,7 +223,9 @@ void Session::set_read_ahead() const {
 bool Session::on_readable() {
   for (int i = 0; i < kRequestsPerTurn; ++i) {
     if (receive_.empty() || receive_kept_) {
-      receive_ = Buffer(kMaxTransfer + kRequestHeader);
+      // What is written begins with a page of the buffer: it can go to the disk as it is.
+      const Buffer whole(kMaxTransfer + kRequestHeader);
+      receive_ = whole.slice(kRequestHeader - kWriteHeader, kMaxTransfer + kWriteHeader);
       receive_kept_ = false;
     }
     const ssize_t got = ::read(fuse_session_fd(session_), receive_.data(), receive_.size());

@@ -20,6 +20,8 @@ namespace cairn::fuse {
 inline constexpr size_t kMaxTransfer = 1 * kMiB;
 // A request's header and fixed part, in front of a write's bytes; libfuse and the kernel allow for a page.
 inline constexpr size_t kRequestHeader = 4096;
+// In front of the bytes of a write: fuse_in_header and fuse_write_in of linux/fuse.h.
+inline constexpr size_t kWriteHeader = 80;
 // A write of less is copied out of the receive buffer, so that it does not keep a whole one.
 inline constexpr size_t kKeepBuffer = 64 * kKiB;
 // Requests read in one turn, so that the network has its turns too.

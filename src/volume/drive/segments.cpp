@@ -78,10 +78,22 @@ env::Task<Status> SegmentStaging::load(uint64_t above) {
   co_return Status{};
 }
 
-Status SegmentStaging::make_room(size_t bytes) {
+// Much at once goes past the system's cache of pages, which a copy into costs more than a checksum; it has places of
+// whole pages for that. It is uploaded from memory or read once.
+bool SegmentStaging::past_cache(const Buffer& bytes) {
+  return bytes.size() >= kStagingCopy && bytes.size() % kPageAlignment == 0;
+}
+
+Status SegmentStaging::make_room(size_t bytes, size_t alignment) {
   if (current_ != 0) {
     const auto at = segments_.find(current_);
-    if (at != segments_.end() && at->second.disk - at->second.end >= bytes) return {};
+    if (at != segments_.end()) {
+      const uint64_t begin = (at->second.end + alignment - 1) / alignment * alignment;
+      if (begin + bytes <= at->second.disk) {
+        at->second.end = begin;
+        return {};
+      }
+    }
   }
   const uint64_t size = std::max<uint64_t>(options_.segment_size, bytes);
   if (disk_ > options_.limit || size > options_.limit - disk_) return fail(Code::no_space, "staging area is full");
@@ -93,7 +105,8 @@ Status SegmentStaging::make_room(size_t bytes) {
 
 env::Task<Result<StagedPlace>> SegmentStaging::append(Buffer bytes) {
   CAIRN_ASSERT(!bytes.empty());
-  if (auto room = make_room(bytes.size()); !room) co_return fail(std::move(room.error()));
+  if (auto room = make_room(bytes.size(), past_cache(bytes) ? kPageAlignment : 1); !room)
+    co_return fail(std::move(room.error()));
   Segment& segment = segments_.at(current_);
   const StagedPlace place{current_, segment.end};
   segment.end += bytes.size();
@@ -132,15 +145,20 @@ Status SegmentStaging::write_run(std::shared_ptr<env::File>& file, uint64_t segm
   std::vector<ByteView> parts;
   parts.reserve(run.size());
   for (const Append& append : run) parts.push_back(append.bytes.view());
-  return file->write_at(run.front().place.second, parts);
+  const uint64_t begin = run.front().place.second;
+  return past_cache(run.front().bytes) ? file->write_past_cache(begin, parts) : file->write_at(begin, parts);
 }
 
 env::Task<void> SegmentStaging::write_queue() {
   while (!queue_.empty()) {
     const uint64_t number = queue_.front().place.first;
     std::vector<Append> run;
-    for (size_t bytes = 0; !queue_.empty() && queue_.front().place.first == number && bytes < kStagingRun &&
-                           run.size() < kStagingParts;) {
+    const auto fits = [&](const Append& next) {
+      return run.empty() || (next.place == Place{number, run.back().place.second + run.back().bytes.size()} &&
+                             past_cache(next.bytes) == past_cache(run.front().bytes));
+    };
+    for (size_t bytes = 0;
+         !queue_.empty() && fits(queue_.front()) && bytes < kStagingRun && run.size() < kStagingParts;) {
       bytes += queue_.front().bytes.size();
       run.push_back(std::move(queue_.front()));
       queue_.pop_front();

@@ -62,7 +62,9 @@ class SegmentStaging final : public Staging {
   SegmentStaging(env::World world, StagingOptions options);
   env::Task<Status> load(uint64_t above);
   std::string path_of(uint64_t segment) const;
-  Status make_room(size_t bytes);
+  // The end of the current segment is then where so many bytes have room, at a multiple of `alignment`.
+  Status make_room(size_t bytes, size_t alignment);
+  static bool past_cache(const Buffer& bytes);
   env::Task<void> write_queue();
   // On a worker.
   Status write_run(std::shared_ptr<env::File>& file, uint64_t segment, uint64_t& allocated,
