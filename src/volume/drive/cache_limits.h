@@ -37,7 +37,7 @@ inline constexpr uint32_t kCacheAlign = 64;
 inline constexpr size_t kMaxCacheEntries = 512 * 1024;
 inline constexpr size_t kMaxGhosts = 256 * 1024;
 // Plaintext that waits to be written; what comes while so much waits is not kept.
-inline constexpr uint64_t kCacheQueueBytes = 16 * kMiB;
+inline constexpr uint64_t kCacheQueueBytes = 8 * kMiB;
 // One write, and one read of an eviction: under 50 ms of a worker's time.
 inline constexpr uint64_t kCacheBatch = 1 * kMiB;
 // Chunks to be written are waited for so long, to be written together.
