@@ -7,6 +7,10 @@
 //   co_await (*drive)->sync();                     // until everything is in the pool
 //   co_await (*drive)->close();
 //
+// Bounds: a write waits, or fails with ENOSPC once nothing can be given free any more (the pool is away), when the
+// folder would take more than cache_bytes, the disk would have less than keep_free, or edits take 48 MiB of memory
+// (limits.h); it fails at once when the pool could not take the bytes. So no error comes after a write was accepted.
+//
 // On the strand. The volume outlives it. What was accepted lies in the journal's folder until it is in a head; a drive
 // that is opened on the same folder goes on from there, at once.
 

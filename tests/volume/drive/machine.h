@@ -188,7 +188,9 @@ class Machine {
             left.emplace_back(below, item.entry.inode);
           } else {
             auto bytes = read(below);
-            if (!bytes && bytes.error().number == ENOENT) continue;  // another machine has just removed it
+            // Another machine has just removed it.
+            if (!bytes && (bytes.error().number == ENOENT || bytes.error().number == ESTALE)) continue;
+            INFO((bytes ? 0 : bytes.error().number));
             REQUIRE(bytes);
             all[below] = to_string(ByteView(*bytes));
           }
