@@ -112,7 +112,7 @@ TEST_CASE("an exclamation mark takes back what was said before it") {
   CHECK_FALSE(excluded({"*.o", "!x.o"}, "/x.o"));
 }
 
-TEST_CASE("--iexclude looks at no case") {
+TEST_CASE("the pattern of --iexclude looks at no case") {
   CHECK(excluded({"*.JpG"}, "/Photos/IMG.jPg", true));
   CHECK(excluded({"[A-C]x"}, "/bX", true));
   CHECK_FALSE(excluded({"*.JpG"}, "/Photos/IMG.png", true));
