@@ -34,7 +34,7 @@ void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
     open.keep_cache = opened.keep_cache ? 1 : 0;
     fuse_reply_open(to, &open);
   };
-  session.began(request, session.drive().open(inode, (file->flags & O_TRUNC) != 0,
+  session.began(request, session.drive().open(inode, (file->flags & O_TRUNC) != 0, kills_set_id(session.request()),
                                               replying<DriveOpened>(request, std::move(answer))));
 }
 

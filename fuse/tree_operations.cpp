@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fuse/beyond_libfuse.h"
 #include "fuse/operations.h"
 
 namespace cairn::fuse {
@@ -66,6 +67,7 @@ WallTime to_wall(const timespec& time) {
 void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* attributes, int valid, fuse_file_info* /*file*/) {
   Session& session = Session::of(request);
   DriveAttributes set;
+  set.kill_set_id = kills_set_id(session.request());
   if ((valid & FUSE_SET_ATTR_MODE) != 0) set.mode = attributes->st_mode & 07777;
   if ((valid & FUSE_SET_ATTR_UID) != 0) set.uid = attributes->st_uid;
   if ((valid & FUSE_SET_ATTR_GID) != 0) set.gid = attributes->st_gid;

@@ -63,6 +63,7 @@ struct DriveAttributes {
   std::optional<uint64_t> size;
   std::optional<WallTime> atime, mtime;
   bool atime_now = false, mtime_now = false;
+  bool kill_set_id = false;  // the set-id bits go, as with a change of content by who may not keep them
 };
 struct DriveSpace {
   uint64_t total = 0, free = 0;  // bytes of files, redundancy subtracted
@@ -125,7 +126,7 @@ class Drive {
   Ticket create(uint64_t parent, std::string name, uint32_t mode, bool exclusive, DriveCaller caller,
                 Reply<DriveOpened> reply);
   Ticket make_unnamed(uint64_t directory, uint32_t mode, DriveCaller caller, Reply<DriveOpened> reply);  // O_TMPFILE
-  Ticket open(uint64_t inode, bool truncate, Reply<DriveOpened> reply);
+  Ticket open(uint64_t inode, bool truncate, bool kill_set_id, Reply<DriveOpened> reply);
   Ticket release(uint64_t handle, Reply<void> reply);
   Ticket open_directory(uint64_t directory, Reply<uint64_t> reply);
   // Entries after the place that the cookie names (0: all). None: the end.

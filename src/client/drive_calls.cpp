@@ -132,7 +132,8 @@ Drive::Ticket Drive::set_attributes(uint64_t inode, DriveAttributes set, DriveCa
                                     .atime = set.atime,
                                     .mtime = set.mtime,
                                     .atime_now = set.atime_now,
-                                    .mtime_now = set.mtime_now};
+                                    .mtime_now = set.mtime_now,
+                                    .kill_set_id = set.kill_set_id};
   return impl_->call([=, i = impl_.get()] { return i->files->set_attributes(inode, wanted, caller_of(caller)); }, node,
                      std::move(reply));
 }
@@ -175,8 +176,9 @@ Drive::Ticket Drive::make_unnamed(uint64_t directory, uint32_t mode, DriveCaller
                      opened, std::move(reply));
 }
 
-Drive::Ticket Drive::open(uint64_t inode, bool truncate, Reply<DriveOpened> reply) {
-  return impl_->read_call([=](auto& files) { return files.open(inode, truncate); }, opened, std::move(reply));
+Drive::Ticket Drive::open(uint64_t inode, bool truncate, bool kill_set_id, Reply<DriveOpened> reply) {
+  return impl_->read_call([=](auto& files) { return files.open(inode, truncate, kill_set_id); }, opened,
+                          std::move(reply));
 }
 
 Drive::Ticket Drive::release(uint64_t handle, Reply<void> reply) {

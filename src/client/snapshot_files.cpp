@@ -111,7 +111,8 @@ SnapshotFiles::Reply<std::vector<std::string>> SnapshotFiles::list_xattrs(uint64
   co_return names;
 }
 
-SnapshotFiles::Reply<volume::FileSystem::Opened> SnapshotFiles::open(uint64_t number, bool truncate) {
+SnapshotFiles::Reply<volume::FileSystem::Opened> SnapshotFiles::open(uint64_t number, bool truncate,
+                                                                     bool /*kill_set_id*/) {
   if (truncate) co_return fs_fail(EROFS);
   const auto place = place_of(number);
   if (!place) co_return fs_fail(ESTALE);

@@ -31,7 +31,7 @@ class SnapshotFiles {
   Reply<std::string> read_link(uint64_t number);
   Reply<std::string> get_xattr(uint64_t number, std::string name);
   Reply<std::vector<std::string>> list_xattrs(uint64_t number);
-  Reply<volume::FileSystem::Opened> open(uint64_t number, bool truncate);
+  Reply<volume::FileSystem::Opened> open(uint64_t number, bool truncate, bool kill_set_id);
   env::Task<volume::FsStatus> release(uint64_t handle);
   Reply<uint64_t> open_directory(uint64_t number);
   Reply<std::vector<volume::DirectoryItem>> read_directory(uint64_t handle, uint64_t cookie, size_t limit,

@@ -374,6 +374,21 @@ class Files(MountTest):
         self.assertIn(b"PermissionError", run(sys.executable, "-c", code, secret, expect=1).stderr)
         self.assertEqual(run(sys.executable, "-c", code, acl).stdout, b"y\n")
 
+    def test_a_write_by_another_user_takes_the_set_id_bits_away(self):
+        os.chmod(self.pool.root, 0o755)
+        self.dir.chmod(0o777)
+        code = ("import os,sys\nos.setgid(1234); os.setuid(1234)\nf=os.open(sys.argv[1],os.O_RDWR|(os.O_TRUNC if sys.argv[2]=='open' else 0))\n"
+                "os.write(f,b'x') if sys.argv[2]=='write' else os.ftruncate(f,1) if sys.argv[2]=='truncate' else 0")
+        for how in ["write", "truncate", "open"]:
+            path = self.dir / how
+            path.write_bytes(b"program")
+            path.chmod(0o6777)
+            with open(path, "r+b") as file:
+                file.write(b"by root")
+            self.assertEqual(path.stat().st_mode & 0o7777, 0o6777)
+            run(sys.executable, "-c", code, path, how)
+            self.assertEqual(path.stat().st_mode & 0o7777, 0o777, how)
+
     def test_the_figures_of_df_are_the_pools(self):
         space = os.statvfs(self.dir)
         total = space.f_blocks * space.f_frsize

@@ -41,6 +41,16 @@ env::Task<FsStatus> FileSystem::Impl::change_mode(Work& work, InodeId id, Inode&
   co_return FsStatus{};
 }
 
+env::Task<FsStatus> FileSystem::Impl::drop_capabilities(Work& work, InodeId id, Inode& inode) {
+  if (!inode.has_xattrs || !inode.is_file()) co_return FsStatus{};
+  const std::string name = "security.capability";
+  auto there = co_await xattr(id, name);
+  if (!there) co_return std::unexpected(there.error());
+  if (!*there) co_return FsStatus{};
+  auto dropped = co_await put_xattr(work, id, inode, name, std::nullopt);
+  co_return dropped;
+}
+
 env::Task<FsResult<NodeInfo>> FileSystem::Impl::set_attributes(InodeId id, AttributeSet set) {
   if (set.size && *set.size > options_.max_file_size) co_return fs_fail(EFBIG);
   const auto share = co_await begin_change(0);
@@ -55,6 +65,7 @@ env::Task<FsResult<NodeInfo>> FileSystem::Impl::set_attributes(InodeId id, Attri
     if (!inode.is_file()) co_return fs_fail(EINVAL);
     CAIRN_FS_TRY(co_await resize(work, id, inode, *set.size));
   }
+  if (set.size || set.uid || set.gid) CAIRN_FS_TRY(co_await drop_capabilities(work, id, inode));
   uint32_t mode = set.mode.value_or(inode.mode);
   if (set.uid) {
     if (*set.uid != inode.uid) inode.owner.clear();

@@ -171,6 +171,8 @@ class FileSystem::Impl {
   env::Task<FsStatus> put_xattr(Work& work, InodeId id, Inode& inode, std::string name,
                                 std::optional<std::string> value);
   env::Task<FsStatus> change_mode(Work& work, InodeId id, Inode& inode, uint32_t mode);
+  // Capabilities of a program do not outlive a change of it, or of its owner.
+  env::Task<FsStatus> drop_capabilities(Work& work, InodeId id, Inode& inode);
 
   // --- open files ---
   struct OpenInode {

@@ -160,6 +160,7 @@ env::Task<FsResult<size_t>> FileSystem::Impl::write(FileHandle handle, uint64_t 
   }
   set_size(work, id, inode, size);
   if (kill_set_id) inode.mode = without_set_id(inode.mode);
+  CAIRN_FS_TRY(co_await drop_capabilities(work, id, inode));
   CAIRN_FS_TRY(apply_content(work, id));
   co_return written;
 }

@@ -80,6 +80,25 @@ TEST_CASE("a write takes the set-id bits away when it is asked to") {
   CHECK(t.stat("/f").mode == 0777);
 }
 
+TEST_CASE("a change of content or owner takes a program's capabilities away") {
+  DriveFs t;
+  const std::string name = "security.capability";
+  const auto handle = t.create("/f");
+  const auto has = [&] { return t.error_of(t.fs().get_xattr(t.id("/f"), name)) == 0; };
+  const auto give = [&] { REQUIRE(t.error_of(t.fs().set_xattr(t.id("/f"), name, "1", 0)) == 0); };
+  give();
+  REQUIRE(t.set("/f", {.mode = 0700}) == 0);
+  CHECK(has());
+  t.must(t.fs().write(handle, 0, Buffer::copy_of(as_bytes("x")), false, false));
+  CHECK_FALSE(has());
+  give();
+  REQUIRE(t.truncate("/f", 0) == 0);
+  CHECK_FALSE(has());
+  give();
+  REQUIRE(t.set("/f", {.gid = 7}) == 0);
+  CHECK_FALSE(has());
+}
+
 TEST_CASE("truncation renews both times, and is refused for what has no bytes") {
   DriveFs t;
   t.put("/f", "hello");
