@@ -99,23 +99,18 @@ std::optional<volume::VolumeEntry> Core::seen_volume(const std::string& name) co
 
 env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, Adjust adjust) {
   std::optional<volume::VolumeEntry> entry;
-  if (create && made_at_first_use(name)) {
+  // Who says how it is opened may know a head of it: then nobody needs to be asked while the pool is away.
+  if (adjust && !settled_) entry = seen_volume(name);
+  if (!entry && create && made_at_first_use(name)) {
     auto made = co_await account_->find_or_create(name, name == "backups");
-    if (!made) {
-      // Who says how it is opened may know a head of it; then the pool may be away.
-      entry = adjust ? seen_volume(name) : std::nullopt;
-      if (!entry || made.error().code == Code::wrong_phrase) co_return fail(std::move(made.error()));
-    } else {
-      entry = std::move(*made);
-    }
-  } else {
+    if (!made && adjust && made.error().code != Code::wrong_phrase) entry = seen_volume(name);
+    if (!made && !entry) co_return fail(std::move(made.error()));
+    if (made) entry = std::move(*made);
+  } else if (!entry) {
     auto found = co_await account_->find(name);
-    if (!found) {
-      entry = adjust && found.error().code != Code::not_found ? seen_volume(name) : std::nullopt;
-      if (!entry) co_return fail(std::move(found.error()));
-    } else {
-      entry = std::move(*found);
-    }
+    if (!found && adjust && found.error().code != Code::not_found) entry = seen_volume(name);
+    if (!found && !entry) co_return fail(std::move(found.error()));
+    if (found) entry = std::move(*found);
   }
   if (const auto open = volumes_.find(entry->volume); open != volumes_.end()) co_return open->second.get();
 

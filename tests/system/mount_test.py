@@ -698,6 +698,27 @@ class Away(MountTest):
         mount.umount()
         self.assertEqual(self.me.cairn("cat", f"main:/{self.id().rsplit('.', 1)[-1]}/x/new").stdout, content)
 
+    def test_a_volume_that_was_mounted_here_is_mounted_again_without_the_pool(self):
+        mount = self.mounted(options=["timeout=4s"])
+        folder = self.here(mount, "x")
+        content = os.urandom(1 << 20)
+        (folder / "synced").write_bytes(content)
+        mount.sync()
+        self.assertEqual((folder / "synced").read_bytes(), content)
+        with open(folder / "not synced", "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self.stop()
+        mount.kill()
+        mount.mount()
+        self.assertEqual((folder / "not synced").read_bytes(), content)
+        (folder / "new").write_bytes(content)
+        self.go_on()
+        mount.umount()
+        for name in ["synced", "not synced", "new"]:
+            self.assertEqual(self.me.cairn("cat", f"main:/{self.id().rsplit('.', 1)[-1]}/x/{name}").stdout, content)
+
 
 if __name__ == "__main__":
     unittest.main()
