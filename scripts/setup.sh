@@ -11,13 +11,12 @@ packages=(
   protobuf-compiler libzstd-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtoml11-dev libfuse3-dev
   libqrencode-dev
   # used by the tests and by people
-  fuse3 spin iproute2 openssl python3 attr acl rsync
+  fuse3 spin iproute2 openssl python3 attr acl rsync strace e2fsprogs
 )
-
-missing=()
 # Hashes side by side; Debian has it for x86 only.
 [ "$(dpkg --print-architecture)" != amd64 ] || packages+=(libipsec-mb-dev)
 
+missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
