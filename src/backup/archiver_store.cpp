@@ -3,35 +3,14 @@
 #include <algorithm>
 
 #include "backup/archiver_impl.h"
+#include "volume/errors.h"
 
 namespace cairn::backup {
 
+using volume::ends_the_work;
 using volume::FileType;
 using volume::Inode;
 using volume::InodeId;
-
-namespace {
-
-// Errors of one file are noted and the work goes on; what concerns the pool ends it.
-bool ends_the_work(const Error& error) {
-  switch (error.code) {
-    case Code::too_few_peers:
-    case Code::no_space:
-    case Code::unreachable:
-    case Code::timeout:
-    case Code::closed:
-    case Code::unknown_outcome:
-    case Code::denied:
-    case Code::corrupt:
-    case Code::damaged:
-    case Code::interrupted:
-      return true;
-    default:
-      return false;
-  }
-}
-
-}  // namespace
 
 env::Task<Status> Archiver::Impl::apply(std::vector<Action> actions) {
   using Group = std::pair<size_t, size_t>;

@@ -2,30 +2,15 @@
 
 #include <algorithm>
 
+#include "base/path.h"
+
 namespace cairn::backup {
 
 namespace {
 
-// Without "." and empty parts; ".." takes the part before it away, as far as there is one.
-std::vector<std::string> parts_of(std::string_view path) {
-  std::vector<std::string> parts;
-  while (!path.empty()) {
-    const size_t slash = std::min(path.find('/'), path.size());
-    const std::string_view part = path.substr(0, slash);
-    path.remove_prefix(std::min(slash + 1, path.size()));
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else {
-      parts.emplace_back(part);
-    }
-  }
-  return parts;
-}
-
-std::string join(const std::vector<std::string>& parts, size_t count) {
+std::string join(const std::vector<std::string_view>& parts, size_t count) {
   std::string path;
-  for (size_t i = 0; i < count; ++i) path += "/" + parts[i];
+  for (size_t i = 0; i < count; ++i) path += "/" + std::string(parts[i]);
   return path.empty() ? "/" : path;
 }
 
@@ -36,8 +21,9 @@ Targets::Targets(std::string current) : current_(std::move(current)) {}
 Status Targets::add(const std::string& path) {
   if (path.empty() || path.find('\0') != std::string::npos) return fail(Code::bad_input, "not a path: '" + path + "'");
   const bool absolute = path[0] == '/';
-  const std::vector<std::string> local = parts_of(absolute ? path : current_ + "/" + path);
-  const std::vector<std::string> inside = absolute ? local : parts_of(path);
+  const std::string whole = absolute ? path : current_ + "/" + path;
+  const std::vector<std::string_view> local = path_parts(whole);
+  const std::vector<std::string_view> inside = absolute ? local : path_parts(path);
   const std::string full = join(local, local.size());
   TargetNode* at = &root_;
   for (size_t i = 0; i <= inside.size(); ++i) {
@@ -53,7 +39,7 @@ Status Targets::add(const std::string& path) {
       at->below.clear();
       break;
     }
-    auto& next = at->below[inside[i]];
+    auto& next = at->below[std::string(inside[i])];
     if (!next) next = std::make_unique<TargetNode>();
     at = next.get();
   }

@@ -110,15 +110,11 @@ class Dumper {
 
 env::Task<Status> dump_snapshot(Core& core, std::string name, SnapshotFilter filter, std::string path,
                                 Client::WriteBytes write) {
-  auto backups = co_await open_backups(core, false);
-  if (!backups) co_return fail(std::move(backups.error()));
-  auto found = co_await find_snapshot(**backups, std::move(name), std::move(filter));
-  if (!found) co_return fail(std::move(found.error()));
-  auto view = co_await (*backups)->volume->view_snapshot(found->record.id.hex());
-  if (!view) co_return fail(std::move(view.error()));
-  auto at = co_await view->resolve(normalize(found->subfolder + "/" + path));
+  auto open = co_await open_snapshot(core, std::move(name), std::move(filter));
+  if (!open) co_return fail(std::move(open.error()));
+  auto at = co_await open->view.resolve(normalize(open->found.subfolder + "/" + path));
   if (!at) co_return fail(std::move(at.error()));
-  Dumper dumper(core.world(), std::move(*view), std::move(write));
+  Dumper dumper(core.world(), std::move(open->view), std::move(write));
   if (at->inode.is_file()) {
     auto done = co_await dumper.content(at->id, at->inode.size);
     co_return done;

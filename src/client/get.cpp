@@ -2,8 +2,7 @@
 
 #include <filesystem>
 
-#include "client/local_restore.h"
-#include "client/meter.h"
+#include "client/fetch.h"
 #include "client/partial.h"
 #include "client/snapshots.h"
 #include "client/tree_path.h"
@@ -112,17 +111,6 @@ class Getter {
     if (options_.on_error) options_.on_error(path, error);
   }
 
-  // What must be known of extended attributes and times to bring an entry back.
-  env::Task<Result<RestoredAttributes>> attributes(InodeId id, volume::Inode about) {
-    RestoredAttributes result{.inode = about, .xattrs = {}};
-    if (about.has_xattrs) {
-      auto xattrs = co_await view_.xattrs(id);
-      if (!xattrs) co_return fail(std::move(xattrs.error()));
-      result.xattrs = std::move(*xattrs);
-    }
-    co_return result;
-  }
-
   env::Task<Status> folder(InodeId id, volume::Inode about, std::string path, bool is_root, size_t depth) {
     if (depth > volume::kMaxPathDepth) co_return fail(Code::too_large, "folders are nested too deeply");
     auto made = co_await world_.workers.run([&] { return make_folder(path); });
@@ -162,7 +150,7 @@ class Getter {
       }
     }
     co_await here.join();
-    auto all = co_await attributes(id, std::move(about));
+    auto all = co_await attributes_of(view_, id, std::move(about));
     if (!all) co_return fail(std::move(all.error()), printable(path));
     folders_.push_back({path, std::move(*all)});
     // The times of a folder that hard links are added to later would change: those come after (late_links).
@@ -205,7 +193,7 @@ class Getter {
         co_return;
       }
     }
-    auto all = co_await attributes(wanted.inode, wanted.about);
+    auto all = co_await attributes_of(view_, wanted.inode, wanted.about);
     if (!all) {
       failed(wanted.path, all.error());
       co_return;
@@ -239,24 +227,13 @@ class Getter {
       count(size);
       co_return Status{};
     }
-    auto opened = co_await world_.workers.run(
-        [&] { return PartFile::open(world_.disk, wanted.path, record_path(wanted), size); });
-    if (!opened) co_return fail(std::move(opened.error()));
-    PartFile& part = **opened;
-    const uint64_t resumed = part.complete_up_to();
-    report_.resumed_bytes += resumed;
-    auto reader = co_await view_.open_reader(wanted.inode, resumed);
-    if (!reader) co_return fail(std::move(reader.error()));
-    for (;;) {
-      auto piece = co_await (*reader)->next();
-      if (!piece) co_return fail(std::move(piece.error()));
-      if (!*piece) break;
-      auto written = co_await world_.workers.run([&] { return part.write((*piece)->offset, (*piece)->bytes); });
-      if (!written) co_return written;
-      meter_.progress.bytes_done += (*piece)->bytes.size();
-      meter_.tick();
-    }
-    auto done = co_await world_.workers.run([&] { return part.finish(about); });
+    Fetch fetch;
+    auto done = co_await fetch_file(world_, view_,
+                                    {.path = wanted.path,
+                                     .record_path = record_path_of(core_, wanted.inode, wanted.about, wanted.path),
+                                     .inode = wanted.inode},
+                                    about, meter_, fetch);
+    report_.resumed_bytes += fetch.resumed;
     if (!done) co_return done;
     ++report_.files;
     report_.bytes += size;
@@ -268,10 +245,6 @@ class Getter {
     report_.bytes += size;
     meter_.progress.bytes_done += size;
   }
-
-  // Where it is noted how far a large file is. The name says which version of which file goes where: what was fetched
-  // of another is of no use.
-  std::string record_path(const Wanted& wanted) const;
 
   static ReadFigures figures(const pool::ReadCounters& now, const pool::ReadCounters& before) {
     return {.requests = now.requests - before.requests, .bytes = now.bytes - before.bytes, .holders = now.holders};
@@ -305,16 +278,6 @@ class Getter {
   std::optional<Error> first_error_;
   TransferReport report_;
 };
-
-std::string Getter::record_path(const Wanted& wanted) const {
-  Bytes text = to_bytes(core_.identity().pool.view());
-  append_be64(text, wanted.inode);
-  append_be64(text, wanted.about.version);
-  append_be64(text, wanted.about.size);
-  append_be64(text, static_cast<uint64_t>(wanted.about.mtime));
-  append(text, as_bytes(wanted.path));
-  return core_.home().file("gets/" + crypto::sha256(text).hex());
-}
 
 }  // namespace
 

@@ -32,6 +32,10 @@ volume::FileType type_from(os::FileType type) {
   return volume::FileType::file;
 }
 
+uint64_t device_number(const os::FileInfo& info) {
+  return gnu_dev_makedev(info.device_major, info.device_minor);
+}
+
 const std::string& OwnerNames::user(uint32_t id) {
   auto [at, is_new] = users_.try_emplace(id);
   if (is_new) {
@@ -88,20 +92,8 @@ void TreeWalk::visit(const void* parent_folder, const std::string& own_name, con
     events.push_back(failure(path, std::move(info.error())));
     return;
   }
-  LocalEntry entry{.path = path,
-                   .name = shown_name,
-                   .type = type_from(info->type),
-                   .mode = info->mode,
-                   .uid = info->user,
-                   .gid = info->group,
-                   .links = info->links,
-                   .size = info->size,
-                   .device = info->device,
-                   .inode = info->inode,
-                   .rdev = gnu_dev_makedev(info->device_major, info->device_minor),
-                   .mtime = info->modified,
-                   .ctime = info->changed,
-                   .atime = info->accessed};
+  LocalEntry entry{.path = path, .name = shown_name};
+  take_over(*info, entry);
   if (info->born != 0) entry.btime = info->born;
   entry.owner = names_->user(entry.uid);
   entry.group = names_->group(entry.gid);

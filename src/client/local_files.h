@@ -52,6 +52,23 @@ class OwnerNames {
 };
 
 volume::FileType type_from(os::FileType type);
+uint64_t device_number(const os::FileInfo& info);  // of a device file
+// What the system tells of an entry, for LocalEntry and backup::SourceEntry alike.
+template <class Entry>
+void take_over(const os::FileInfo& info, Entry& entry) {
+  entry.type = type_from(info.type);
+  entry.mode = info.mode;
+  entry.uid = info.user;
+  entry.gid = info.group;
+  entry.links = info.links;
+  entry.size = info.size;
+  entry.device = info.device;
+  entry.inode = info.inode;
+  entry.rdev = device_number(info);
+  entry.mtime = info.modified;
+  entry.ctime = info.changed;
+  entry.atime = info.accessed;
+}
 
 class TreeWalk {
  public:

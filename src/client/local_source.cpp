@@ -1,7 +1,5 @@
 #include "client/local_source.h"
 
-#include <sys/sysmacros.h>
-
 #include <algorithm>
 
 #include "backup/limits.h"
@@ -194,22 +192,8 @@ class LocalSource final : public backup::Source {
     if (rules_.one_file_system && level.device && info->device != *level.device) return;
     if (rules_.larger_than && info->type == os::FileType::regular && info->size > *rules_.larger_than) return;
     backup::ScanEvent event;
-    event.entry = {.path = path,
-                   .name = name,
-                   .type = type_from(info->type),
-                   .mode = info->mode,
-                   .uid = info->user,
-                   .gid = info->group,
-                   .links = info->links,
-                   .size = info->size,
-                   .device = info->device,
-                   .inode = info->inode,
-                   .rdev = gnu_dev_makedev(info->device_major, info->device_minor),
-                   .holes = info->allocated < info->size,
-                   .mtime = info->modified,
-                   .ctime = info->changed,
-                   .atime = info->accessed,
-                   .btime = info->born};
+    event.entry = {.path = path, .name = name, .holes = info->allocated < info->size, .btime = info->born};
+    take_over(*info, event.entry);
     if (info->type != os::FileType::folder) {
       if (on_the_way) {
         events.push_back(failure(path, {Code::bad_input, "is no folder"}));

@@ -102,22 +102,19 @@ env::Task<Status> list_folder(Core& core, TreePath path, bool recursive, std::fu
 env::Task<Status> list_snapshot(Core& core, std::string name, SnapshotFilter filter, std::vector<std::string> folders,
                                 bool recursive, std::function<void(const SnapshotReport&)> on_snapshot,
                                 std::function<bool(const FileStatus&)> visit) {
-  auto backups = co_await open_backups(core, false);
-  if (!backups) co_return fail(std::move(backups.error()));
-  auto found = co_await find_snapshot(**backups, std::move(name), std::move(filter));
-  if (!found) co_return fail(std::move(found.error()));
-  auto view = co_await (*backups)->volume->view_snapshot(found->record.id.hex());
-  if (!view) co_return fail(std::move(view.error()));
-  on_snapshot(report_of(found->record, found->info));
+  auto open = co_await open_snapshot(core, std::move(name), std::move(filter));
+  if (!open) co_return fail(std::move(open.error()));
+  const volume::View& view = open->view;
+  on_snapshot(report_of(open->found.record, open->found.info));
   const bool whole = folders.empty();
-  if (whole) folders.push_back(found->subfolder);
+  if (whole) folders.push_back(open->found.subfolder);
   for (const std::string& folder : folders) {
     const std::string path = normalize(folder);
-    auto at = co_await view->resolve(path);
+    auto at = co_await view.resolve(path);
     if (!at) co_return fail(std::move(at.error()));
     if (path != "/" && !visit(describe(path, at->id, at->inode))) co_return Status{};
     if (!at->inode.is_directory()) continue;
-    auto more = co_await walk(*view, at->id, path, whole || recursive, 0, visit);
+    auto more = co_await walk(view, at->id, path, whole || recursive, 0, visit);
     if (!more) co_return fail(std::move(more.error()));
     if (!*more) break;
   }

@@ -4,11 +4,13 @@
 #include "client/meter.h"
 #include "client/partial.h"
 #include "client/tree_path.h"
+#include "volume/errors.h"
 
 namespace cairn::client {
 
 namespace {
 
+using volume::ends_the_work;
 using volume::FileType;
 using volume::InodeId;
 
@@ -135,25 +137,6 @@ class Putter {
   void failed(const std::string& path, const Error& error) {
     ++report_.failed;
     if (options_.on_error) options_.on_error(path, error);
-  }
-
-  // Errors of one local file are noted and the work goes on; what concerns the pool ends it.
-  static bool ends_the_work(const Error& error) {
-    switch (error.code) {
-      case Code::too_few_peers:
-      case Code::no_space:
-      case Code::unreachable:
-      case Code::timeout:
-      case Code::closed:
-      case Code::unknown_outcome:
-      case Code::denied:
-      case Code::corrupt:
-      case Code::damaged:
-      case Code::interrupted:
-        return true;
-      default:
-        return false;
-    }
   }
 
   env::Task<Status> put_one(std::string source, std::string destination, bool into) {

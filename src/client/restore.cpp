@@ -4,8 +4,7 @@
 #include <filesystem>
 
 #include "backup/patterns.h"
-#include "client/local_restore.h"
-#include "client/meter.h"
+#include "client/fetch.h"
 #include "client/snapshots.h"
 #include "client/tree_path.h"
 
@@ -92,16 +91,6 @@ class Restorer {
     if (options_.on_item) options_.on_item(path, what, size);
   }
 
-  env::Task<Result<RestoredAttributes>> attributes(InodeId id, volume::Inode about) {
-    RestoredAttributes result{.inode = about, .xattrs = {}};
-    if (about.has_xattrs) {
-      auto xattrs = co_await view_.xattrs(id);
-      if (!xattrs) co_return fail(std::move(xattrs.error()));
-      result.xattrs = std::move(*xattrs);
-    }
-    co_return result;
-  }
-
   env::Task<Status> make_target() {
     if (options_.dry_run) co_return Status{};
     auto made = co_await world_.workers.run([&] { return make_folder(options_.target); });
@@ -182,7 +171,7 @@ class Restorer {
     // itself.
     const bool is_root = is_target && id == volume::kRootInode;
     if (!is_root && made && !options_.dry_run && (wanted || !is_target)) {
-      auto all = co_await attributes(id, std::move(about));
+      auto all = co_await attributes_of(view_, id, std::move(about));
       if (!all) co_return fail(std::move(all.error()), printable(path));
       folders_.emplace_back(path, std::move(*all));
     }
@@ -241,7 +230,7 @@ class Restorer {
     }
     const uint64_t size = wanted.about.is_file() ? wanted.about.size : 0;
     report_.bytes += size;
-    auto all = co_await attributes(wanted.inode, wanted.about);
+    auto all = co_await attributes_of(view_, wanted.inode, wanted.about);
     auto done = all ? co_await restore(wanted, std::move(*all)) : Status(fail(std::move(all.error())));
     if (!done) failed(wanted.path, done.error());
     ++meter_.progress.files_done;
@@ -315,26 +304,18 @@ class Restorer {
   }
 
   env::Task<Status> fetch(const Wanted& wanted, RestoredAttributes about) {
-    auto opened = co_await world_.workers.run(
-        [&] { return PartFile::open(world_.disk, wanted.path, record_path(wanted), wanted.about.size); });
-    if (!opened) co_return fail(std::move(opened.error()));
-    PartFile& part = **opened;
-    const uint64_t resumed = part.complete_up_to();
-    report_.resumed_bytes += resumed;
-    auto reader = co_await view_.open_reader(wanted.inode, resumed);
-    if (!reader) co_return fail(std::move(reader.error()));
-    uint64_t at = resumed;
-    for (;;) {
-      auto piece = co_await (*reader)->next();
-      if (!piece) co_return fail(std::move(piece.error()), fmt::format("from byte {} of {} on", at, wanted.about.size));
-      if (!*piece) break;
-      auto written = co_await world_.workers.run([&] { return part.write((*piece)->offset, (*piece)->bytes); });
-      if (!written) co_return written;
-      at = (*piece)->offset + (*piece)->bytes.size();
-      meter_.progress.bytes_done += (*piece)->bytes.size();
-      meter_.tick();
+    Fetch fetch;
+    auto done =
+        co_await fetch_file(world_, view_,
+                            {.path = wanted.path,
+                             .record_path = record_path_of(core_, wanted.inode, wanted.about, "restore " + wanted.path),
+                             .inode = wanted.inode},
+                            about, meter_, fetch);
+    report_.resumed_bytes += fetch.resumed;
+    if (!done && fetch.missing_from) {
+      co_return fail(std::move(done.error()),
+                     fmt::format("from byte {} of {} on", *fetch.missing_from, wanted.about.size));
     }
-    auto done = co_await world_.workers.run([&] { return part.finish(about); });
     co_return done;
   }
 
@@ -365,17 +346,6 @@ class Restorer {
       }
     }
     co_return Status{};
-  }
-
-  // Where it is noted how far a large file is: the name says which version of which file goes where.
-  std::string record_path(const Wanted& wanted) const {
-    Bytes text = to_bytes(core_.identity().pool.view());
-    append_be64(text, wanted.inode);
-    append_be64(text, wanted.about.version);
-    append_be64(text, wanted.about.size);
-    append_be64(text, static_cast<uint64_t>(wanted.about.mtime));
-    append(text, as_bytes("restore " + wanted.path));
-    return core_.home().file("gets/" + crypto::sha256(text).hex());
   }
 
   Core& core_;
@@ -419,16 +389,13 @@ env::Task<Result<RestoreReport>> run_restore(Core& core, RestoreOptions options)
   if (options.remove && options.target == "/" && selection.all())
     co_return fail(Code::bad_input,
                    "--delete into / needs an --include: it would remove all that is not in the snapshot");
-  auto backups = co_await open_backups(core, false);
-  if (!backups) co_return fail(std::move(backups.error()));
-  volume::Volume& volume = *(*backups)->volume;
-  auto found = co_await find_snapshot(**backups, options.snapshot, options.filter);
-  if (!found) co_return fail(std::move(found.error()));
-  auto view = co_await volume.view_snapshot(found->record.id.hex());
-  if (!view) co_return fail(std::move(view.error()));
-  Restorer restorer(core, volume.keys(), std::move(*view), std::move(options), std::move(selection));
-  auto report = co_await restorer.run(found->subfolder);
-  if (report) report->snapshot = report_of(found->record, found->info);
+  auto open = co_await open_snapshot(core, options.snapshot, options.filter);
+  if (!open) co_return fail(std::move(open.error()));
+  const FoundSnapshot& found = open->found;
+  Restorer restorer(core, open->backups->volume->keys(), std::move(open->view), std::move(options),
+                    std::move(selection));
+  auto report = co_await restorer.run(found.subfolder);
+  if (report) report->snapshot = report_of(found.record, found.info);
   co_return report;
 }
 

@@ -106,6 +106,16 @@ SnapshotReport report_of(const backup::Record& record, const volume::SnapshotInf
                       .backup_end = figures.backup_end}};
 }
 
+env::Task<Result<OpenSnapshot>> open_snapshot(Core& core, std::string name, SnapshotFilter filter) {
+  auto backups = co_await open_backups(core, false);
+  if (!backups) co_return fail(std::move(backups.error()));
+  auto found = co_await find_snapshot(**backups, std::move(name), std::move(filter));
+  if (!found) co_return fail(std::move(found.error()));
+  auto view = co_await (*backups)->volume->view_snapshot(found->record.id.hex());
+  if (!view) co_return fail(std::move(view.error()));
+  co_return OpenSnapshot{.backups = *backups, .found = std::move(*found), .view = std::move(*view)};
+}
+
 env::Task<Result<volume::View>> tree_view(Core& core, std::string tree) {
   auto settled = co_await core.settle();
   if (!settled) co_return fail(std::move(settled.error()));

@@ -21,6 +21,13 @@ struct FoundSnapshot {
 env::Task<Result<std::vector<FoundSnapshot>>> all_snapshots(OpenVolume& backups);
 // By a person's name for it.
 env::Task<Result<FoundSnapshot>> find_snapshot(OpenVolume& backups, std::string name, SnapshotFilter filter);
+struct OpenSnapshot {
+  OpenVolume* backups = nullptr;
+  FoundSnapshot found;
+  volume::View view;
+};
+// The same, to be read.
+env::Task<Result<OpenSnapshot>> open_snapshot(Core& core, std::string name, SnapshotFilter filter);
 // All that pass the filter, oldest first; or the ones that are named.
 env::Task<Result<std::vector<FoundSnapshot>>> select_snapshots(OpenVolume& backups, SnapshotFilter filter,
                                                                std::vector<std::string> names);

@@ -1,5 +1,6 @@
 // The public path type.
 
+#include "base/path.h"
 #include "cairn/client.h"
 #include "client/tree_path.h"
 
@@ -20,20 +21,8 @@ Result<TreePath> TreePath::parse(std::string_view text) {
 namespace client {
 
 std::string normalize(std::string_view path) {
-  std::vector<std::string_view> parts;
-  while (!path.empty()) {
-    const size_t slash = std::min(path.find('/'), path.size());
-    const std::string_view part = path.substr(0, slash);
-    path.remove_prefix(std::min(slash + 1, path.size()));
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-      continue;
-    }
-    parts.push_back(part);
-  }
   std::string out;
-  for (const auto part : parts) out += "/" + std::string(part);
+  for (const std::string_view part : path_parts(path)) out += "/" + std::string(part);
   return out.empty() ? "/" : out;
 }
 

@@ -1,0 +1,33 @@
+#pragma once
+// What get and restore both do to bring one entry of a tree back: its attributes, a large file's bytes.
+
+#include "client/core.h"
+#include "client/local_restore.h"
+#include "client/meter.h"
+
+namespace cairn::client {
+
+// What must be known of extended attributes and times to bring an entry back. The view outlives the task.
+env::Task<Result<RestoredAttributes>> attributes_of(const volume::View& view, volume::InodeId id, volume::Inode about);
+
+struct FetchedFile {
+  std::string path;         // where it goes
+  std::string record_path;  // of record_path_of()
+  volume::InodeId inode = 0;
+};
+// What came of it, also of one that failed.
+struct Fetch {
+  uint64_t resumed = 0;  // bytes that an earlier run had brought
+  // Where the bytes that could not be had begin; none when it was not they that failed.
+  std::optional<uint64_t> missing_from;
+};
+// The file's bytes, piece by piece, under a temporary name; its own when it is whole. Goes on where an interrupted run
+// stopped. The meter counts the bytes. What it is given by reference outlives the task.
+env::Task<Status> fetch_file(env::World world, const volume::View& view, FetchedFile file,
+                             const RestoredAttributes& about, Meter& meter, Fetch& fetch);
+
+// Where it is noted how far a large file is. The name says which version of which file goes where: what was fetched of
+// another is of no use.
+std::string record_path_of(const Core& core, volume::InodeId inode, const volume::Inode& about, std::string_view where);
+
+}  // namespace cairn::client
