@@ -88,6 +88,11 @@ class HolderImpl final : public Holder {
         co_await world_.workers.run([this, node, after, limit] { return index_->of_node(node, after, limit); });
     co_return shards;
   }
+  ClaimIndex& index() override { return *index_; }
+  void announce(ShardId shard, ClaimState state, std::vector<NodeId> tell) override {
+    exchange_.announce(shard, state, std::move(tell));
+  }
+  env::Task<Status> drop(ShardId shard) override;
   size_t untold_nodes() const override { return exchange_.untold(); }
 
   env::Task<Status> settle() override {
@@ -442,6 +447,18 @@ void HolderImpl::rotten(ShardId shard) {
   ++counters_.rotten_shards;
   world_.log.error("rotten_shard", "pack={} slot={}", shard.pack.short_hex(), shard.slot);
   exchange_.announce(shard, ClaimState::gone, {});
+}
+
+env::Task<Status> HolderImpl::drop(ShardId shard) {
+  if (closing_) co_return fail(Code::closed, "closing");
+  const AtWork at_work(*this);
+  for (const auto& store : stores_) {
+    auto removed = co_await store->remove(shard);
+    if (!removed && removed.error().code == Code::not_found) continue;
+    if (removed) exchange_.announce(shard, ClaimState::gone, {});
+    co_return removed;
+  }
+  co_return fail(Code::not_found, "no such shard here");
 }
 
 // A crash may come between a shard's verification and its claim. Only after one are all shards looked at.

@@ -37,6 +37,12 @@ class Holder {
   virtual env::Task<Result<std::vector<Claim>>> claims_of(PackId pack) = 0;
   // What a node holds by the claims known here, in order, after `after`.
   virtual env::Task<Result<std::vector<ShardId>>> held_by(NodeId node, std::optional<ShardId> after, size_t limit) = 0;
+  // The claims that are known here; its calls block, see there.
+  virtual ClaimIndex& index() = 0;
+  // Makes an own claim and passes it on, behind: to those whose claims for the pack are known, and to `tell`.
+  virtual void announce(ShardId shard, ClaimState state, std::vector<NodeId> tell) = 0;
+  // The shard goes, from whichever store has it, and is claimed as gone. Code::not_found.
+  virtual env::Task<Status> drop(ShardId shard) = 0;
   // Until every shard stored so far is verified and its claim durable.
   virtual env::Task<Status> settle() = 0;
   // Nodes that are still to be told of claims.
