@@ -149,7 +149,6 @@ class HolderImpl final : public Holder {
   env::Task<Result<Reply>> claims_query(Request request);
   env::Task<Result<Reply>> claims_push(Request request);
 
-  Status may_write(const Request& request, const content::PackHeader& header) const;
   std::vector<store::ShardStore*> order_for(const ShardId& shard) const;
   struct Held {
     size_t store;  // its place in stores_
@@ -178,13 +177,6 @@ class HolderImpl final : public Holder {
 };
 
 // --- uploads ---
-
-// The writer itself, or who rebuilds or moves a shard of a writer whose device the pool knows.
-Status HolderImpl::may_write(const Request& request, const content::PackHeader& header) const {
-  if (header.writer == request.from) return {};
-  if (peers_.membership().node(header.writer) != nullptr) return {};
-  return fail(Code::denied, "the pack's writer is no member");
-}
 
 // Spread over the stores by their free space; the others follow for when that one refuses.
 std::vector<store::ShardStore*> HolderImpl::order_for(const ShardId& shard) const {
@@ -228,8 +220,7 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
   auto header =
       co_await world_.workers.run([&message] { return content::PackHeader::parse(wire::encode(message->header())); });
   if (!header) co_return fail(std::move(header.error()));
-  auto allowed = may_write(request, *header);
-  if (!allowed) co_return fail(std::move(allowed.error()));
+  // Any member may bring any pack: a sibling rebuilds those of writers that left, or never lent and so are not known.
   if (message->slot() >= header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "no such slot");
   if (size != header->geometry.shard_length) co_return fail(Code::bad_input, "not the pack's shard length");
   if (siblings.size() > header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "too many siblings");
@@ -251,6 +242,7 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
     auto stored = co_await store->put(*header, slot, message->crc32c(), request.payload, siblings);
     if (stored) {
       outcome.taken = true;
+      counters_.background += message->background() ? 1 : 0;
       wire::ShardPutResponse response;
       response.set_free(figures().free);
       co_return reply(response);
@@ -304,6 +296,7 @@ env::Task<Result<Reply>> HolderImpl::shard_get(Request request) {
       payload = std::move(*bytes);
     }
     ++counters_.shards_served;
+    counters_.background += message->background() ? 1 : 0;
     co_return reply(response, std::move(payload));
   }
   co_return fail(Code::not_found, "no such shard here");

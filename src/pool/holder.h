@@ -11,6 +11,7 @@ namespace cairn::pool {
 // What a holder did, for status and tests.
 struct HolderCounters {
   uint64_t shards_taken = 0, shards_refused = 0, shards_served = 0;
+  uint64_t background = 0;      // of those taken and served: for moves and repairs, for which nobody waits
   uint64_t writer_faults = 0;   // shards whose Merkle root was not what their writer had signed; dropped
   uint64_t rotten_shards = 0;   // found by a read or the scrub
   uint64_t claims_made = 0;     // own

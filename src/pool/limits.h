@@ -58,6 +58,24 @@ inline constexpr uint64_t kMaxDiskWrites = 16;
 // Payload bytes of all uploads and answers that are held in memory at the same time. Beyond it: Code::overloaded.
 inline constexpr uint64_t kMaxHolderMemory = 128 * kMiB;
 
+// --- moving and rebuilding shards ---
+
+// What a daemon's repairs and moves may bring over its line, both ways together. A quarter while the node serves
+// clients.
+inline constexpr uint64_t kMoveRate = 16 * kMiB;
+inline constexpr uint64_t kForegroundShare = 4;
+// Served requests of clients within this time count as foreground work that goes first.
+inline constexpr Duration kForegroundLasts = std::chrono::seconds(2);
+// Ranges that are held at the same time to rebuild a shard, of all sources together; beside it the shard itself.
+inline constexpr uint64_t kRebuildMemory = 8 * kMiB;
+// Shards that a node moves or rebuilds at the same time: two, so that one slow source does not stop all.
+inline constexpr uint64_t kMovesAtOnce = 2;
+// One range of a source, and one shard to its new holder: 512 KiB and 4 MiB at 50 kB/s.
+inline constexpr Duration kFetchTimeout = std::chrono::seconds(20);
+inline constexpr Duration kDeliverTimeout = std::chrono::seconds(90);
+// Nodes that are tried for one shard before it waits for the next time.
+inline constexpr size_t kMoveTries = 6;
+
 // --- client ---
 
 // Ranges up to this length have a latency of their own: a drive's reads. Longer ones are dominated by their transfer.

@@ -25,6 +25,10 @@ std::optional<MethodLimits> limits_of(Method method) {
     case Method::claims_query:
     case Method::claims_push:
       return MethodLimits{kMaxClaimsBody, 0, kMaxClaimsBody, 0};
+    case Method::repair_intent:
+      return MethodLimits{kMaxSmallBody, 0, kMaxIntentAnswer, 0};
+    case Method::audit:
+      return MethodLimits{kMaxAuditBody, 0, kMaxAuditBody, kMaxAuditChallenges * kLeafSize};
     case Method::register_prepare:
     case Method::register_accept:
       return MethodLimits{kMaxRegisterBody, 0, kMaxRegisterBody, 0};

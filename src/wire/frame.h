@@ -34,6 +34,8 @@ enum class Method : uint8_t {
   pack_header = 12,
   claims_query = 13,
   claims_push = 14,
+  repair_intent = 15,
+  audit = 16,
   register_prepare = 20,
   register_accept = 21,
   register_peek = 22,
