@@ -87,6 +87,18 @@ inline constexpr Duration kStandBack = std::chrono::milliseconds(100);
 inline constexpr Duration kStandBackStep = std::chrono::milliseconds(10);
 // figures() asks for a fresh look at the file system's free space when the last is older.
 inline constexpr Duration kSpaceAge = std::chrono::seconds(5);
+// --- the host's disk (headroom.h) ---
+// How often the file system is looked at, and how often at the least when it is nearly full: a call of microseconds.
+inline constexpr Duration kLookAtDisk = std::chrono::seconds(2);
+inline constexpr Duration kLookAtFullDisk = std::chrono::milliseconds(50);
+// A fast SSD takes this much a second from a host: decides when to look again.
+inline constexpr uint64_t kHostSpeed = 500 * kMiB;
+// What the host would write in this time must still be free, else things are dropped: a drop takes a sync of the index
+// and one of the hole, some 10 ms each.
+inline constexpr Duration kHostAhead = std::chrono::seconds(1);
+// Index and preallocation take some of what is to stay free: less than keep_free by this fraction is the host's doing.
+inline constexpr uint64_t kOwnSlack = 16;
+
 // A store whose index failed is opened anew at most this often.
 inline constexpr Duration kReopenPause = std::chrono::seconds(1);
 // Where holes cannot be punched a segment is copied together when this share of it is dead.

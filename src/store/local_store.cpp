@@ -6,6 +6,14 @@ namespace cairn::store {
 
 namespace {
 
+Status check_limits(uint64_t limit, double keep_free_share) {
+  if (limit < kMinStoreLimit) return fail(Code::bad_input, "a store needs at least " + format_size(kMinStoreLimit));
+  if (!(keep_free_share >= 0 && keep_free_share < 1)) {
+    return fail(Code::bad_input, "the share to keep free is from 0 to 1");
+  }
+  return {};
+}
+
 struct Prepared {
   Marker marker;
   std::unique_ptr<env::DiskLock> lock;
@@ -53,12 +61,7 @@ Result<Prepared> prepare(const env::World& world, const StoreOptions& options, b
 }  // namespace
 
 env::Task<Result<std::unique_ptr<ShardStore>>> ShardStore::open(env::World world, StoreOptions options, bool create) {
-  if (options.limit < kMinStoreLimit) {
-    co_return fail(Code::bad_input, "a store needs at least " + format_size(kMinStoreLimit));
-  }
-  if (!(options.keep_free_share >= 0 && options.keep_free_share < 1)) {
-    co_return fail(Code::bad_input, "the share to keep free is from 0 to 1");
-  }
+  CAIRN_CO_TRY(check_limits(options.limit, options.keep_free_share));
   auto prepared = co_await world.workers.run([&] { return prepare(world, options, create); });
   if (!prepared) co_return fail(std::move(prepared.error()));
   auto store =
@@ -72,6 +75,7 @@ LocalShardStore::LocalShardStore(env::World world, StoreOptions options, Marker 
                                  std::unique_ptr<env::DiskLock> lock)
     : world_(world),
       options_(std::move(options)),
+      layout_limit_(options_.limit),
       marker_(marker),
       lock_(std::move(lock)),
       log_(world, marker, {options_.path, options_.limit, options_.keep_free, options_.keep_free_share}),
@@ -136,12 +140,12 @@ env::Task<void> LocalShardStore::close() {
 }
 
 uint64_t LocalShardStore::index_bytes(uint64_t shards) const {
-  return std::max(index_allowance(options_.limit, shards), totals_.index_bytes) + reserve_bytes(options_.limit);
+  return std::max(index_allowance(layout_limit_, shards), totals_.index_bytes) + reserve_bytes(layout_limit_);
 }
 
 // Where holes cannot be punched, one segment's worth stays free so that compaction has somewhere to copy to.
 uint64_t LocalShardStore::put_limit() const {
-  return can_punch_ ? options_.limit : options_.limit - segment_size(options_.limit);
+  return can_punch_ ? options_.limit : options_.limit - std::min(options_.limit, segment_size(layout_limit_));
 }
 
 bool LocalShardStore::fits(uint32_t blocks, uint64_t limit) const {
@@ -171,7 +175,7 @@ StoreFigures LocalShardStore::figures() const {
       totals_.space.available < keep ? 0 : totals_.space.available - keep + totals_.tail_blocks * kBlockSize;
   // A shard needs its header and fills its last block.
   const uint64_t overhead = kMaxRecordHeader;
-  figures.free = ready_ ? std::min(by_limit, by_disk) : 0;
+  figures.free = ready_ && taking_ ? std::min(by_limit, by_disk) : 0;
   figures.free -= std::min(figures.free, overhead);
 
   if (world_.clock.now() - looked_at_space_ >= kSpaceAge && !closing_) {
@@ -180,6 +184,45 @@ StoreFigures LocalShardStore::figures() const {
     work_.notify_all();
   }
   return figures;
+}
+
+Status LocalShardStore::set_limits(uint64_t limit, uint64_t keep_free, double keep_free_share) {
+  CAIRN_TRY(check_limits(limit, keep_free_share));
+  options_.limit = limit;
+  options_.keep_free = keep_free;
+  options_.keep_free_share = keep_free_share;
+  log_.set_keep_free(keep_free, keep_free_share);
+  look_at_space_ = true;
+  work_.notify_all();
+  space_changed_.notify_all();
+  return {};
+}
+
+void LocalShardStore::set_taking(bool taking) {
+  taking_ = taking;
+  space_changed_.notify_all();
+}
+
+env::Task<Status> ShardStore::erase(env::World world, std::string path) {
+  auto erased = co_await world.workers.run([&]() -> Status {
+    env::Disk& disk = world.disk;
+    const auto gone = [](Status removed) {
+      return removed || removed.error().code == Code::not_found ? Status{} : removed;
+    };
+    // The marker goes last: until then it can be told what this was.
+    for (const char* folder : {"/segments", "/index"}) {
+      auto names = disk.list(path + folder);
+      if (!names && names.error().code == Code::not_found) continue;
+      if (!names) return fail(std::move(names.error()));
+      for (const std::string& name : *names) CAIRN_TRY(gone(disk.remove(path + folder + "/" + name)));
+      CAIRN_TRY(gone(disk.remove(path + folder)));
+    }
+    for (const char* file : {"/reserve", "/index-damaged", "/lock", "/cairn-store.copy", "/cairn-store"}) {
+      CAIRN_TRY(gone(disk.remove(path + file)));
+    }
+    return gone(disk.sync_dir(path));
+  });
+  co_return erased;
 }
 
 env::OneShot<Status> LocalShardStore::enqueue(Change change, std::unique_ptr<Ticket> ticket,
@@ -235,8 +278,8 @@ env::Task<Status> LocalShardStore::put(content::PackHeader header, uint8_t slot,
   if (*held) co_return Status();
 
   const uint32_t blocks = change.header.blocks();
-  while (!fits(blocks, put_limit())) {
-    if (!space_is_coming()) co_return fail(Code::no_space, "the store is full");
+  while (!taking_ || !fits(blocks, put_limit())) {
+    if (!taking_ || !space_is_coming()) co_return fail(Code::no_space, "the store is full");
     co_await space_changed_.wait();
   }
   ticket->reserve(blocks);

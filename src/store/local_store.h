@@ -22,6 +22,8 @@ class LocalShardStore final : public ShardStore {
   StoreId id() const override { return marker_.id; }
   const StoreOptions& options() const override { return options_; }
   StoreFigures figures() const override;
+  Status set_limits(uint64_t limit, uint64_t keep_free, double keep_free_share) override;
+  void set_taking(bool taking) override;
   env::Task<Status> put(content::PackHeader header, uint8_t slot, uint32_t crc32c, Buffer bytes,
                         std::vector<NodeId> siblings) override;
   env::Task<Result<Buffer>> read(ShardId shard, uint32_t offset, uint32_t length) override;
@@ -128,7 +130,9 @@ class LocalShardStore final : public ShardStore {
   Result<std::optional<Change>> next_to_move(SegmentScanner& scanner);
 
   env::World world_;
-  const StoreOptions options_;
+  StoreOptions options_;
+  const uint64_t layout_limit_;  // as of the opening: sizes the index
+  bool taking_ = true;
   const Marker marker_;
   std::unique_ptr<env::DiskLock> lock_;
   ShardLog log_;

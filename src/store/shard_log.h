@@ -102,6 +102,7 @@ class ShardLog {
   // --- any thread ---
   Status mounted() const { return marker_.check(world_.disk, options_.path); }
   uint64_t keep_free(const env::Space& space) const;
+  void set_keep_free(uint64_t bytes, double share);
   Index& index() { return *index_; }
   // Code::corrupt when the index is damaged there: it is then rebuilt at the next start.
   Result<std::optional<IndexEntry>> find(const ShardId& shard);
@@ -140,7 +141,9 @@ class ShardLog {
 
   env::World world_;
   const Marker marker_;
-  const Options options_;
+  const Options options_;  // keep_free and its share: as of the opening
+  std::atomic<uint64_t> keep_free_;
+  std::atomic<double> keep_free_share_;
   const uint32_t segment_blocks_;
   SegmentFiles files_;
   std::unique_ptr<Index> index_;

@@ -8,6 +8,8 @@ ShardLog::ShardLog(env::World world, Marker marker, Options options)
     : world_(world),
       marker_(marker),
       options_(std::move(options)),
+      keep_free_(options_.keep_free),
+      keep_free_share_(options_.keep_free_share),
       segment_blocks_(static_cast<uint32_t>(segment_size(options_.limit) / kBlockSize)),
       files_(world.disk, options_.path + "/segments") {}
 
@@ -257,9 +259,14 @@ void ShardLog::measure_index() {
   totals_.index_bytes = bytes;
 }
 
+void ShardLog::set_keep_free(uint64_t bytes, double share) {
+  keep_free_ = bytes;
+  keep_free_share_ = share;
+}
+
 uint64_t ShardLog::keep_free(const env::Space& space) const {
   const uint64_t wanted =
-      std::max(options_.keep_free, static_cast<uint64_t>(options_.keep_free_share * static_cast<double>(space.total)));
+      std::max(keep_free_.load(), static_cast<uint64_t>(keep_free_share_.load() * static_cast<double>(space.total)));
   return has_reserve_ ? wanted : wanted + 2 * reserve_bytes(options_.limit);
 }
 

@@ -45,6 +45,11 @@ class ShardStore {
   virtual StoreId id() const = 0;
   virtual const StoreOptions& options() const = 0;
   virtual StoreFigures figures() const = 0;
+  // Counts from now on. A lower limit than what is used takes nothing more and drops nothing; what the index may take
+  // follows at the next opening. Code::bad_input, and then nothing has changed.
+  virtual Status set_limits(uint64_t limit, uint64_t keep_free, double keep_free_share) = 0;
+  // Not taking: puts are refused as by a full store, but for shards that are there.
+  virtual void set_taking(bool taking) = 0;
 
   // Durable when it returns. Checks length and CRC before it counts as stored; room is reserved before any byte is
   // written, so parallel calls never pass the limit. A shard that is there already is success.
@@ -86,6 +91,10 @@ class ShardStore {
   virtual env::Task<Status> settle() = 0;
   // Ends background work and closes cleanly. No other call may be under way.
   virtual env::Task<void> close() = 0;
+
+  // Removes a closed store with all that it holds; what else lies in the directory stays, and so does the directory.
+  // One that was removed in part, or before, is success.
+  static env::Task<Status> erase(env::World world, std::string path);
 };
 
 }  // namespace cairn::store
