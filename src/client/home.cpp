@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "cairn/home.h"
 #include "proto/home.pb.h"
@@ -27,6 +28,12 @@ std::string resolve_home(const std::string& given) {
 }  // namespace cairn
 
 namespace cairn::client {
+
+namespace {
+// Another program changes the configuration within moments.
+constexpr int kLockTries = 100;
+constexpr auto kLockPause = std::chrono::milliseconds(50);
+}  // namespace
 
 bool Home::exists() const {
   auto there = disk_.exists(file("identity"));
@@ -89,6 +96,35 @@ Result<Config> Home::config() const {
 
 Status Home::save_config_text(const std::string& text) const {
   return env::write_file(disk_, file("config.toml"), as_bytes(text));
+}
+
+Status Home::change_config(
+    const std::function<Result<std::string>(const std::string& text, const Config& now)>& change) const {
+  std::unique_ptr<env::DiskLock> held;
+  for (int tries = 0; !held; ++tries) {
+    auto lock = disk_.lock(file("config.lock"));
+    if (lock) {
+      held = std::move(*lock);
+    } else if (lock.error().code != Code::overloaded || tries == kLockTries) {
+      return fail(lock.error(), "config.lock");
+    } else {
+      std::this_thread::sleep_for(kLockPause);
+    }
+  }
+  auto text = config_text();
+  if (!text) return fail(text.error());
+  auto now = parse_config(*text, file("config.toml"));
+  if (!now) return fail(now.error());
+  auto changed = change(*text, *now);
+  if (!changed) return fail(changed.error());
+  if (*changed == *text) return {};
+  auto understood = parse_config(*changed, file("config.toml"));
+  if (!understood) return fail(understood.error());
+  return save_config_text(*changed);
+}
+
+std::string Home::store_mark(const std::string& path) const {
+  return file("stores/" + crypto::sha256(as_bytes(path)).short_hex());
 }
 
 Result<peer::Membership> Home::membership() const {

@@ -7,13 +7,18 @@
 //   boot          how often the daemon has started
 //   address       HOST:PORT of the running daemon
 //   daemon.lock   held by the running daemon
+//   config.lock   held while a program changes config.toml
 //   invites/      invites that this node gave out
 //   keeper/       the registers that this node keeps (LevelDB)
 //   claims/       what siblings hold (LevelDB)
+//   stores/<hash> a store that was made once
+//   disown        there: a store was lost, claims for shards that are in none are to be taken back
 //   account       the last account record seen, sealed
 //   account-keepers  the first keepers of the account, as this device chose them
 //   heads/<id>    the highest head seen of each volume
 //   gets/<hash>   how far the get of a large file has come
+
+#include <functional>
 
 #include "client/config.h"
 #include "env/world.h"
@@ -42,6 +47,13 @@ class Home {
   Result<Config> config() const;
   Result<std::string> config_text() const;
   Status save_config_text(const std::string& text) const;
+  // Reads the text, changes it, and saves what came of it when that can be understood. Commands and the daemon take
+  // turns by HOME/config.lock; blocks, for a moment.
+  Status change_config(
+      const std::function<Result<std::string>(const std::string& text, const Config& now)>& change) const;
+
+  // Is there once the store at this path was made: it is never made anew over a disk that is not mounted.
+  std::string store_mark(const std::string& path) const;
 
   Result<peer::Membership> membership() const;
   Status save_membership(const peer::Membership& membership) const;

@@ -261,19 +261,17 @@ Status add_store(const std::string& path, const StoreSpec& store) {
   Workbench bench;
   const Home home(bench.world.disk, path);
   CAIRN_TRY(home.check());
-  auto text = home.config_text();
-  if (!text) return fail(std::move(text.error()));
-  auto config = client::parse_config(*text, home.file("config.toml"));
-  if (!config) return fail(std::move(config.error()));
   if (store.limit < kLeastLimit)
     return fail(Code::bad_input, fmt::format("a limit of {} is too small: lend at least {}", format_size(store.limit),
                                              format_size(kLeastLimit)));
-  for (const StoreSpec& old : config->stores) {
-    if (old.path == store.path) return fail(Code::exists, "this directory is lent already");
-  }
-  CAIRN_TRY(make_stores(bench.world.disk, {store}));
-  // A running daemon looks at its configuration every few seconds.
-  return home.save_config_text(client::with_store(*text, store));
+  return home.change_config([&](const std::string& text, const client::Config& config) -> Result<std::string> {
+    for (const StoreSpec& old : config.stores) {
+      if (old.path == store.path)
+        return fail(Code::exists, "this directory is lent already: `cairn store resize` changes how much");
+    }
+    CAIRN_TRY(make_stores(bench.world.disk, {store}));
+    return client::with_store(text, store);
+  });
 }
 
 }  // namespace cairn
