@@ -88,6 +88,16 @@ inline constexpr Duration kMaxDeadline = std::chrono::minutes(10);
 // A request past its deadline is ended here this much later: its cancel frame may be on the way.
 inline constexpr Duration kDeadlineGrace = std::chrono::seconds(2);
 
+// --- pacing ---
+
+// Idle time that counts as saved up: so that a few shards in a row do not wait where little is moved.
+inline constexpr Duration kPacingBurst = std::chrono::milliseconds(500);
+// Who waits looks again after this: rates change.
+inline constexpr Duration kPacingStep = std::chrono::milliseconds(500);
+// Uploads that would wait longer for their answer are refused, so that the writer turns to another before it takes this
+// node for slow (pool::kSlowPut).
+inline constexpr Duration kPacingPatience = std::chrono::seconds(2);
+
 // --- invites ---
 
 inline constexpr size_t kInviteIdSize = 16;

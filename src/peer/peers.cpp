@@ -59,6 +59,30 @@ class Peers::Impl {
     return detector->state(node, world.clock.now());
   }
 
+  // Only where there is a limit, so that without one it costs nothing.
+  static env::Task<Result<Reply>> paced(Impl* impl, Handler handler, Request request) {
+    const uint64_t size = request.payload.size();
+    impl->pacing.received(request.body.size());
+    auto received = co_await impl->pacing.receive(size);
+    if (!received) co_return fail(std::move(received.error()));
+    auto reply = co_await handler(std::move(request));
+    if (reply) {
+      impl->pacing.sent(reply->body.size());
+      co_await impl->pacing.send(reply->payload.size());
+    }
+    co_return reply;
+  }
+  static env::Task<Result<Reply>> call_paced(Impl* impl, NodeId to, wire::Method method, Bytes body, Buffer payload,
+                                             Duration timeout) {
+    impl->pacing.sent(body.size());
+    co_await impl->pacing.send(payload.size());
+    const auto limits = wire::limits_of(method);
+    if (limits && limits->response_payload > 0) co_await impl->pacing.may_ask();
+    auto reply = co_await impl->table.call(to, method, std::move(body), std::move(payload), timeout);
+    if (reply) impl->pacing.received(reply->body.size() + reply->payload.size());
+    co_return reply;
+  }
+
   env::World world;
   const Identity identity;
   Membership membership;
@@ -66,6 +90,7 @@ class Peers::Impl {
   std::unique_ptr<FailureDetector> detector;
   SessionTable table;
   Gossip gossip;
+  Pacing pacing{world.executor, world.clock};
   std::vector<std::unique_ptr<env::Listener>> listeners;
   std::function<void()> change_handler;
   uint64_t seen_version = 0, seen_log = 0;
@@ -92,7 +117,10 @@ void Peers::membership_changed() {
 }
 
 void Peers::serve(wire::Method method, Access access, Handler handler) {
-  impl_->table.serve(method, access, std::move(handler));
+  impl_->table.serve(method, access, [impl = impl_.get(), handler = std::move(handler)](Request request) {
+    const bool counts = impl->pacing.limited() && request.from != impl->identity.node;
+    return counts ? Impl::paced(impl, handler, std::move(request)) : handler(std::move(request));
+  });
 }
 
 Result<env::Address> Peers::listen(const env::Address& address) {
@@ -116,7 +144,10 @@ env::Task<void> Peers::stop() {
 }
 
 env::Task<Result<Reply>> Peers::call(NodeId to, wire::Method method, Bytes body, Buffer payload, Duration timeout) {
-  return impl_->table.call(to, method, std::move(body), std::move(payload), timeout);
+  Impl* impl = impl_.get();
+  if (!impl->pacing.limited() || to == impl->identity.node)
+    return impl->table.call(to, method, std::move(body), std::move(payload), timeout);
+  return Impl::call_paced(impl, to, method, std::move(body), std::move(payload), timeout);
 }
 
 env::Task<Result<NodeId>> Peers::dial(env::Address address, Duration timeout) {
@@ -176,6 +207,10 @@ env::Task<Status> Peers::settle(Duration timeout) {
 }
 uint64_t Peers::delivered(const NodeId& node) const {
   return impl_->table.delivered(node);
+}
+
+Pacing& Peers::pacing() {
+  return impl_->pacing;
 }
 
 Traffic Peers::traffic() const {

@@ -6,6 +6,7 @@
 #include "env/world.h"
 #include "peer/failure_detector.h"
 #include "peer/membership.h"
+#include "peer/pacing.h"
 #include "wire/frame.h"
 
 namespace cairn::peer {
@@ -86,6 +87,9 @@ class Peers {
   void on_change(std::function<void()> handler);
   // Until the node table was exchanged with at least one peer, or the timeout; at once where there is nobody to ask.
   env::Task<Status> settle(Duration timeout);
+
+  // How fast payloads travel between this process and other machines; at first without a limit.
+  Pacing& pacing();
 
   Traffic traffic() const;
   // Bytes that this node's machine has taken over its sessions: whether something moves. Less after a session ended.
