@@ -20,6 +20,30 @@ namespace cairn::fuse {
 
 namespace {
 
+bool users_may_allow_other() {
+  std::ifstream file("/etc/fuse.conf");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("user_allow_other")) return true;
+  }
+  return false;
+}
+
+// libfuse says only that a mount failed; the reasons that people meet can be looked for.
+std::string why_not_mounted(const MountOptions& options) {
+  if (::access("/dev/fuse", F_OK) != 0) return "there is no /dev/fuse: load it with `modprobe fuse`";
+  if (::geteuid() != 0) {
+    if (::access("/dev/fuse", R_OK | W_OK) != 0)
+      return "/dev/fuse may not be used by you: `chmod 666 /dev/fuse` as root";
+    if (::access(options.directory.c_str(), W_OK) != 0) return "the directory is not yours to mount on";
+    if (options.allow_other && !users_may_allow_other())
+      return "allow_other needs the line user_allow_other in /etc/fuse.conf: `echo user_allow_other >> /etc/fuse.conf` "
+             "as root";
+    if (std::system("command -v fusermount3 >/dev/null") != 0)  // NOLINT(cert-env33-c): a constant
+      return "fusermount3 is missing: `apt install fuse3` as root";
+  }
+  return "the kernel refused it: look at the last lines of `dmesg`";
+}
+
 // Whether a signal waits for the thread that a person or the system means to end it with. A timer's or child's signal
 // interrupts a request too, but no program expects stat() to fail for that.
 bool wants_to_end(pid_t thread) {
@@ -141,9 +165,7 @@ Status Session::start() {
   session_ = fuse_session_new(&args, &table, sizeof table, this);
   fuse_opt_free_args(&args);
   if (session_ == nullptr) return fail(Code::bad_input, "options of the mount are not understood: " + words[2]);
-  if (fuse_session_mount(session_, options_.directory.c_str()) != 0)
-    return fail(Code::io, fmt::format("cannot mount on '{}': is /dev/fuse there, and may you write to the directory?",
-                                      options_.directory));
+  if (fuse_session_mount(session_, options_.directory.c_str()) != 0) return fail(Code::io, why_not_mounted(options_));
   mounted_ = true;
   CAIRN_TRY(extend_replies(session_));
   const int descriptor = fuse_session_fd(session_);

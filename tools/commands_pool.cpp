@@ -357,7 +357,9 @@ void print_mounts(const std::vector<MountRecord>& mounts) {
     if (drive.pending_bytes == 0 && drive.pending_edits == 0) {
       line += ": everything is in the pool";
     } else {
-      line += fmt::format(": {} not in the pool yet", format_size(drive.pending_bytes));
+      line += fmt::format(": {} not in the pool yet", drive.pending_bytes > 0
+                                                          ? format_size(drive.pending_bytes)
+                                                          : fmt::format("{} changes", drive.pending_edits));
       if (mount.state == "left") line += fmt::format("; mount {} again to go on", printable(drive.volume));
     }
     line += fmt::format("; cache {} of {}", format_size(drive.cache_bytes), format_size(drive.cache_limit));

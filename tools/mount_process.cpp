@@ -185,7 +185,8 @@ Status clear_dead_mount(const std::string& directory) {
   if (errno == ENOTCONN || errno == ECONNABORTED) {
     if (detach_directory(directory) && ::stat(directory.c_str(), &info) == 0) return {};
   }
-  return fail(errno == ENOENT ? Code::not_found : Code::io, "'" + directory + "': " + std::strerror(errno));
+  if (errno == ENOENT) return fail(Code::not_found, "there is no such directory: make it with `mkdir -p`");
+  return fail(Code::io, std::strerror(errno));
 }
 
 int open_log(const std::string& path) {

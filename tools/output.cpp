@@ -75,7 +75,7 @@ int Output::fail(const std::string& on, const Error& error) const {
   const int code = exit_code(error.code);
   std::string line = fmt::format("cairn: {} failed{}: {}", command, on.empty() ? "" : " on '" + printable(on) + "'",
                                  printable(to_string(error)));
-  line = with_advice(line, error.code);
+  if (!line.contains('`')) line = with_advice(line, error.code);  // else it says itself which command helps
   if (json) {
     const Json object = {{"message_type", "exit_error"}, {"code", code}, {"message", line}};
     fmt::print(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));

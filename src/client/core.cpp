@@ -1,5 +1,7 @@
 #include "client/core.h"
 
+#include <unistd.h>
+
 #include "os/memory.h"
 
 namespace cairn::client {
@@ -125,6 +127,7 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   if (!made) co_return fail(std::move(made.error()));
   volume::VolumeOptions options{.deduplicates = entry->deduplicates,
                                 .high_water_path = home_.file("heads/" + entry->volume.hex())};
+  options.root_owner = this_user();
   options.name_of_node = [this](const NodeId& node) { return node_name(node); };
   if (adjust) CAIRN_CO_TRY(co_await adjust(*entry, options));
   auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
@@ -133,6 +136,10 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   OpenVolume* result = opened.get();
   volumes_.emplace(entry->volume, std::move(opened));
   co_return result;
+}
+
+volume::RootOwner this_user() {
+  return {.uid = ::geteuid(), .gid = ::getegid()};
 }
 
 env::Task<void> Core::adapt_keepers(OpenVolume& open) {

@@ -20,6 +20,9 @@ namespace cairn::client {
 // How long a command waits for the pool before it says that too few peers can be reached.
 inline constexpr Duration kSettleTimeout = std::chrono::seconds(10);
 
+// Who runs this process: the root of a volume that nobody has owned yet becomes theirs.
+volume::RootOwner this_user();
+
 struct OpenVolume {
   volume::VolumeEntry entry;
   std::unique_ptr<volume::Register> head_register;

@@ -59,6 +59,7 @@ env::Task<Status> Drive::Impl::open() {
                                      .timeout = options.timeout};
   drive_options.files.read_only = options.read_only;
   drive_options.files.relatime = options.access_times;
+  drive_options.files.root_owner = client::this_user();
   auto made = co_await volume::Drive::open(world, *volume_->volume, drive_options);
   if (!made) co_return fail(std::move(made.error()));
   drive = std::move(*made);

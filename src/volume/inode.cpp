@@ -115,4 +115,12 @@ Inode empty_root() {
   return {.type = FileType::directory, .mode = 0755, .inline_data = {}, .owner = {}, .group = {}, .parent = kRootInode};
 }
 
+void own_root(Inode& root, const RootOwner& owner, WallTime now) {
+  if (root.btime != 0 || root.uid != 0 || root.gid != 0) return;
+  root.uid = owner.uid;
+  root.gid = owner.gid;
+  root.btime = now;
+  if (root.mtime == 0) root.atime = root.mtime = root.ctime = now;
+}
+
 }  // namespace cairn::volume

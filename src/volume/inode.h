@@ -82,4 +82,11 @@ using cairn::is_utf8;  // what a text field of a message may hold; names of file
 // The root directory of a volume that nobody has written to yet.
 Inode empty_root();
 
+// Whose the root directory becomes with its first change.
+struct RootOwner {
+  uint32_t uid = 0, gid = 0;
+};
+// A root that is nobody's yet (it has no time of birth) is `owner`'s from now on.
+void own_root(Inode& root, const RootOwner& owner, WallTime now);
+
 }  // namespace cairn::volume

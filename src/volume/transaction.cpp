@@ -97,6 +97,7 @@ env::Task<Result<Inode*>> TransactionImpl::use(Work& work, InodeId id) {
   auto inode = co_await load_inode(items_, id);
   if (!inode) co_return fail(std::move(inode.error()));
   if (!*inode) co_return fail(Code::not_found, "no such inode");
+  if (const auto& owner = host_.options().root_owner; id == kRootInode && owner) own_root(**inode, *owner, work.now);
   co_return &work.inodes.emplace(id, std::move(**inode)).first->second;
 }
 

@@ -29,6 +29,7 @@ struct VolumeOptions {
   std::string high_water_path;
   // The last head that is known here: taken when the keepers cannot be reached, so that a volume opens offline.
   std::optional<RegisterState> last_head;
+  std::optional<RootOwner> root_owner;
   // A node's name for people, for conflict names; else the first digits of its ID.
   std::function<std::string(const NodeId&)> name_of_node;
 };

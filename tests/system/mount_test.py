@@ -29,6 +29,34 @@ RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 AT_SYMLINK_FOLLOW = 0x400
 
 
+NOBODY = 65534
+# What a person does, in their own folder, with the programs in the PATH.
+ORDINARY_USER = """
+set -e
+cairn init --home home --name mine --store store --limit 100M --listen 127.0.0.1:0 --phrase-out words >/dev/null
+sed -i 's/"10%"/"0%"/' home/config.toml
+cairnd --home home >ready 2>log &
+daemon=$!
+trap 'set +e; cairn umount drive --now --home home 2>/dev/null; kill $daemon; wait' EXIT
+until grep -q ^ready ready; do sleep 0.05; done
+mkdir drive
+! cairn mount --home home -o allow_other main drive
+cairn mount --home home main drive
+[ "$(stat -c %u drive)" = "$(id -u)" ]
+echo text > drive/file
+mkdir drive/folder
+cp words drive/folder
+cairn umount drive --home home
+[ -z "$(ls drive)" ]
+cairn mount --home home main drive
+[ "$(cat drive/file)" = text ]
+cmp words drive/folder/words
+[ "$(stat -c %u drive/file)" = "$(id -u)" ]
+cairn umount drive --home home
+echo all as it should be
+"""
+
+
 def wait_until(condition, what):
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -531,6 +559,37 @@ class Lives(MountTest):
         self.assertIn("default_permissions", line)
         (directory / "by mount 8").write_text("x")
         self.me.cairn("umount", directory)
+
+    def test_an_ordinary_user_makes_a_pool_and_mounts_it(self):
+        # As a user sees it: /dev/fuse is everybody's, the programs are where everybody may run them.
+        if not shutil.which("fusermount3"):
+            self.skipTest("no fusermount3")
+        place = self.folder("place")
+        for folder in [self.pool.root, *reversed([p for p in place.parents if self.pool.root in p.parents])]:
+            folder.chmod(0o755)
+        (place / "bin").mkdir(parents=True)
+        for program in ("cairn", "cairnd"):
+            shutil.copy(BIN / program, place / "bin")
+        (place / "mine").mkdir()
+        os.chown(place / "mine", NOBODY, NOBODY)
+        os.mknod(place / "fuse", 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+        os.chmod(place / "fuse", 0o666)
+        script = f"mount --bind {place}/fuse /dev/fuse && exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups bash {place}/script"
+        (place / "script").write_text(ORDINARY_USER)
+        done = subprocess.run(["unshare", "-m", "bash", "-c", script], cwd=place / "mine", capture_output=True, timeout=PATIENCE,
+                              env={"PATH": f"{place}/bin:{os.environ['PATH']}", "HOME": str(place / "mine")})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn(b"user_allow_other", done.stderr)
+        self.assertEqual(done.stdout.split(b"\n")[-2], b"all as it should be")
+
+    def test_the_unit_for_systemd_is_understood(self):
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("no systemd-analyze")
+        folder = self.folder("units")
+        folder.mkdir(parents=True)
+        unit = (pathlib.Path(__file__).parents[2] / "scripts/cairn-drive@.service").read_text()
+        (folder / "cairn-drive@main.service").write_text(unit.replace("=cairn ", f"={BIN}/cairn "))
+        run("systemd-analyze", "--user", "verify", folder / "cairn-drive@main.service", env={"XDG_RUNTIME_DIR": str(folder), **os.environ})
 
     def test_read_only(self):
         mount = self.mounted()

@@ -38,6 +38,24 @@ TEST_CASE("a new volume is an empty root directory") {
   CHECK(absent.error().code == Code::not_found);
 }
 
+TEST_CASE("the root becomes its first writer's, and stays theirs") {
+  One t({.root_owner = RootOwner{.uid = 1000, .gid = 100}});
+  const auto root = [](Device& device) { return *device.run(device.volume->view().inode(kRootInode)); };
+  CHECK(root(t.device).uid == 0);  // reading changes nothing
+  t.fs.put("/a", "text");
+  t.fs.commit();
+  CHECK(root(t.device).uid == 1000);
+  CHECK(root(t.device).gid == 100);
+  CHECK(root(t.device).mtime != 0);
+  Device other(t.sim, t.pool, 2, {.root_owner = RootOwner{.uid = 7, .gid = 7}});
+  auto transaction = other.volume->begin();
+  REQUIRE(transaction);
+  Fs{other, **transaction}.put("/b", "text");
+  REQUIRE(other.run((*transaction)->commit()));
+  CHECK(root(other).uid == 1000);
+  CHECK(root(other).gid == 100);
+}
+
 TEST_CASE("files of every size around a border come back bit for bit") {
   One t;
   const size_t lane = kMaxShardSize, pack = 2 * lane;

@@ -41,6 +41,7 @@ FileSystem::Impl::Impl(env::World world, Pending& pending, InodeNumbers& numbers
       staging_(staging),
       chunks_(chunks),
       options_(options),
+      opened_(world.clock.wall_now()),
       gate_(world.executor, kShares),
       names_(world.executor, 1),
       locks_(world.executor),
@@ -89,6 +90,7 @@ env::Task<FsResult<Inode>> FileSystem::Impl::load(InodeId id) {
   auto inode = co_await load_inode(pending_.items(), id);
   if (!inode) co_return fs_fail(inode.error());
   if (!*inode) co_return fs_fail(ESTALE);
+  if (id == kRootInode && options_.root_owner) own_root(**inode, *options_.root_owner, opened_);
   co_return std::move(**inode);
 }
 

@@ -61,6 +61,7 @@ struct FileSystemOptions {
   bool read_only = false;
   uint64_t max_file_size = 8ULL << 40;  // 8 TiB
   bool relatime = true;                 // else no access times
+  std::optional<RootOwner> root_owner;
 };
 
 // What a drive's caches above (the kernel's) must forget.

@@ -238,6 +238,7 @@ class FileSystem::Impl {
   Staging& staging_;
   ChunkCache& chunks_;
   FileSystemOptions options_;
+  WallTime opened_;
 
   env::Semaphore gate_;   // a share for each operation that changes something; all of them: exclusively()
   env::Semaphore names_;  // operations that change names take turns

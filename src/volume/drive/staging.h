@@ -31,7 +31,4 @@ class Staging {
   virtual uint64_t disk_bytes() const = 0;  // that the segments take
 };
 
-// In memory, for tests of what stands above it.
-std::unique_ptr<Staging> make_memory_staging(env::World world, uint64_t limit);
-
 }  // namespace cairn::volume

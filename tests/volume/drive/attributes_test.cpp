@@ -37,6 +37,18 @@ TEST_CASE("chmod, chown and utimens change what was asked for, and the change ti
   CHECK(t.error_of(t.fs().set_attributes(4711, {.mode = 0}, {})) == ESTALE);
 }
 
+TEST_CASE("the root of a volume that nobody owns yet is who mounts it") {
+  DriveFs t(1, {.root_owner = RootOwner{.uid = 1000, .gid = 100}});
+  CHECK(t.stat("/").uid == 1000);
+  CHECK(t.stat("/").gid == 100);
+  CHECK(t.stat("/").mtime != 0);
+  t.mknod("/f");
+  t.world.commit();
+  CHECK(t.stat("/").uid == 1000);
+  REQUIRE(t.set("/", {.uid = 0, .gid = 0}) == 0);
+  CHECK(t.stat("/").uid == 0);  // given away on purpose
+}
+
 TEST_CASE("a new owner takes the set-id bits away from files, not from directories") {
   DriveFs t;
   t.mknod("/f");
