@@ -71,7 +71,8 @@ class PoolClient {
   // max_packs_in_flight are under way.
   // Errors: no_space (full stores stand in the way), too_few_peers.
   env::Task<Result<WriteOutcome>> write(content::EncodedPack pack);
-  // Until all slots of all packs written so far have a holder, or cannot get one; the number of packs below their goal.
+  // Until all slots of all packs written so far have a holder, or cannot get one; the number of packs below their goal
+  // since this client began.
   env::Task<uint64_t> settle();
 
   // A byte range of the pack's layout; one that crosses lanes is read as one range of each. One holder of each

@@ -64,6 +64,7 @@ PackWriter::PackWriter(ClientState& state)
     : state_(state),
       places_(state.world.executor, state.options.max_packs_in_flight),
       stragglers_(state.world.executor, kMaxStragglerMemory),
+      finished_(state.world.executor),
       tasks_(state.world.executor) {}
 
 PackWriter::~PackWriter() = default;
@@ -97,17 +98,27 @@ env::Task<Result<WriteOutcome>> PackWriter::write(content::EncodedPack pack) {
     co_return fail(Code::too_few_peers, fmt::format("{} domains are alive, {} are needed", alive, writing->quorum()));
   }
   auto outcome = writing->outcome;
-  tasks_.spawn(run(std::move(writing)));
+  under_way_.insert(++begun_);
+  tasks_.spawn(run(std::move(writing), begun_));
   auto written = co_await outcome;
   co_return written;
 }
 
 env::Task<uint64_t> PackWriter::settle() {
-  co_await tasks_.join();
+  const uint64_t last = begun_;  // later ones are not waited for: there may always be some
+  while (!under_way_.empty() && *under_way_.begin() <= last) co_await finished_.wait();
   co_return state_.counters.packs_below_goal;
 }
 
-env::Task<void> PackWriter::run(std::shared_ptr<Writing> pack) {
+env::Task<void> PackWriter::run(std::shared_ptr<Writing> pack, uint64_t number) {
+  struct Finished {
+    PackWriter& owner;
+    uint64_t number;
+    ~Finished() {
+      owner.under_way_.erase(number);
+      owner.finished_.notify_all();
+    }
+  } finished{*this, number};
   env::TaskGroup slots(state_.world.executor);
   for (uint32_t slot = 0; slot < pack->slots(); ++slot) slots.spawn(fill(pack, static_cast<uint8_t>(slot)));
   co_await slots.join();

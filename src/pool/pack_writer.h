@@ -29,7 +29,7 @@ class PackWriter {
     NodeId node;
     Status status;
   };
-  env::Task<void> run(std::shared_ptr<Writing> pack);
+  env::Task<void> run(std::shared_ptr<Writing> pack, uint64_t number);
   env::Task<void> fill(std::shared_ptr<Writing> pack, uint8_t slot);
   env::Task<Status> put(std::shared_ptr<Writing> pack, uint8_t slot, Candidate to);
   std::optional<Candidate> take_candidate(Writing& pack);
@@ -39,8 +39,11 @@ class PackWriter {
   void look_at(Writing& pack, Upload& upload) const;
 
   ClientState& state_;
-  env::Semaphore places_;      // packs in memory
-  env::Semaphore stragglers_;  // bytes of single shards whose pack has left it
+  env::Semaphore places_;         // packs in memory
+  env::Semaphore stragglers_;     // bytes of single shards whose pack has left it
+  uint64_t begun_ = 0;            // packs, all in all
+  std::set<uint64_t> under_way_;  // of these, those that are not finished
+  env::Signal finished_;
   env::TaskGroup tasks_;
 };
 

@@ -13,6 +13,7 @@ class PoolPackIo final : public PackIo {
     if (!outcome) co_return fail(std::move(outcome.error()));
     co_return std::move(outcome->ref);
   }
+  env::Task<uint64_t> settle() override { return pool_.settle(); }
   env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
                                  pool::Purpose purpose) override {
     return pool_.read(std::move(pack), offset, length, std::move(check), purpose);

@@ -15,6 +15,8 @@ class PackIo {
   virtual content::PackGeometry geometry_now() const = 0;
   // Until enough receipts are in for a head to refer to the pack. Errors: too_few_peers, no_space.
   virtual env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) = 0;
+  // As pool::PoolClient::settle().
+  virtual env::Task<uint64_t> settle() = 0;
   // As pool::PoolClient::read().
   virtual env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length,
                                          pool::PoolClient::Check check, pool::Purpose purpose) = 0;

@@ -45,6 +45,10 @@ class MemoryPackIo final : public volume::PackIo {
     for (size_t i = 0; i < ref.holders.size(); ++i) ref.holders[i].bytes[0] = static_cast<uint8_t>(i + 1);
     co_return ref;
   }
+  env::Task<uint64_t> settle() override {
+    co_await wait();
+    co_return below_goal;
+  }
   env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
                                  pool::Purpose) override {
     co_await wait();
@@ -68,6 +72,7 @@ class MemoryPackIo final : public volume::PackIo {
 
   uint32_t k = 2, m = 1;
   int failing_writes = 0, rotten_reads = 0;
+  uint64_t below_goal = 0;  // packs
   bool away = false;
   Duration delay = std::chrono::milliseconds(5);
 

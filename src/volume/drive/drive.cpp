@@ -57,7 +57,7 @@ class DriveImpl final : public Drive, public JournalSink {
   }
   env::Task<FsStatus> fsync() override {
     auto status = co_await journal_->sync(*staging_);
-    if (status && options_.fsync_to_pool) status = co_await sync({});
+    if (status && options_.fsync_to_pool) status = co_await fsync_to_pool();
     if (!status) co_return std::unexpected(errno_of(status.error()));
     co_return FsStatus{};
   }
@@ -110,6 +110,7 @@ class DriveImpl final : public Drive, public JournalSink {
   }
 
  private:
+  env::Task<Status> fsync_to_pool();
   env::Task<Status> settle_candidate(JournalContent& content);
   env::Task<FsStatus> reserve(uint64_t bytes);
   env::Task<bool> fits(uint64_t bytes);
@@ -131,7 +132,8 @@ class DriveImpl final : public Drive, public JournalSink {
 
   SpaceReport space_;
   uint64_t uploaded_at_report_ = 0;
-  uint64_t available_ = 0;  // of the disk, when last looked
+  uint64_t below_goal_told_ = 0;  // packs below their goal that an fsync has failed for
+  uint64_t available_ = 0;        // of the disk, when last looked
   Time available_at_{};
   uint64_t appended_then_ = 0;
   bool available_known_ = false;
@@ -205,6 +207,19 @@ env::Task<Status> DriveImpl::start() {
   if (sealed) committer_->restore(std::move(*sealed), std::move(content.candidate));
   committer_->start();
   co_return Status{};
+}
+
+// A commit stands on a quorum of holders; here the others are waited for too. What cannot get them is told once, as a
+// disk's error is: the data is in the pool and in no danger from one more loss, but it is not what was asked for.
+env::Task<Status> DriveImpl::fsync_to_pool() {
+  auto synced = co_await env::with_deadline(world_.executor, world_.clock, world_.clock.now() + options_.timeout, sync({}));
+  if (!synced) co_return synced;
+  const uint64_t below = co_await host_.packs().settle();
+  const uint64_t told = std::exchange(below_goal_told_, below);
+  if (below <= told) co_return Status{};
+  const std::string text = fmt::format("{} packs did not find all their holders", below - told);
+  world_.log.warning("fsync_below_goal", "error=\"{}\"", text);
+  co_return fail(Code::io, text);
 }
 
 // When the head that the volume has may tell, whether the candidate was chosen: staged bytes of what is in the pool may

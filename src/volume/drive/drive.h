@@ -25,11 +25,11 @@ struct DriveOptions {
   uint64_t keep_free = 256 * kMiB;   // of the disk that the folder is on
   size_t memory_bytes = 64 * kMiB;   // of plaintext kept in memory
   bool read_only = false;
-  bool fsync_to_pool = false;  // -o fsync=pool
+  bool fsync_to_pool = false;  // -o fsync=pool: at its redundancy goal
   Duration commit_after = std::chrono::seconds(5);
   uint64_t commit_bytes = 64 * kMiB;
   Duration poll_head = std::chrono::seconds(1);  // for other mounts' commits
-  Duration timeout = std::chrono::seconds(30);   // of an uncached read when the pool is away
+  Duration timeout = std::chrono::seconds(30);   // of an uncached read, or an fsync to it, when the pool is away
   FileSystemOptions files;
 };
 

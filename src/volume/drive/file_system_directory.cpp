@@ -9,6 +9,7 @@ namespace {
 
 // Cookies: 1 behind ".", 2 behind "..", then one for each name given.
 constexpr uint64_t kBehindDots = 2;
+constexpr size_t kCountPage = 1000;  // names
 
 }  // namespace
 
@@ -65,6 +66,25 @@ env::Task<FsStatus> FileSystem::Impl::fill_inodes(std::vector<DirectoryItem>& it
   co_return FsStatus{};
 }
 
+// Names as if they had been given, until there are `count` or no more.
+env::Task<FsStatus> FileSystem::Impl::count_up_to(OpenDirectoryPtr open, size_t count) {
+  const KeyRange range = range_of(open->inode, ItemKind::entry);
+  std::string from = open->count() == 0 ? range.first : entry_key(open->inode, open->name(open->count() - 1)) + '\0';
+  while (open->count() < count) {
+    const size_t wanted = std::min(count - open->count(), kCountPage);
+    auto page = co_await pending_.items()->scan(from, range.last, wanted);
+    if (!page) co_return fs_fail(page.error());
+    for (const Item& item : *page) {
+      const auto key = parse_inode_key(item.key);
+      if (!key) co_return fs_fail(EIO);
+      open->add(key->name);
+    }
+    if (page->size() < wanted) break;
+    from = page->back().key + '\0';
+  }
+  co_return FsStatus{};
+}
+
 env::Task<FsResult<std::vector<DirectoryItem>>> FileSystem::Impl::read_directory(FileHandle handle, uint64_t cookie,
                                                                                  size_t limit, bool with_inodes) {
   const OpenDirectoryPtr open = directory(handle);
@@ -88,8 +108,10 @@ env::Task<FsResult<std::vector<DirectoryItem>>> FileSystem::Impl::read_directory
     if (given.size() < limit)
       given.push_back({.entry = {"..", parent, FileType::directory}, .cookie = kBehindDots, .inode = {}});
   }
-  if (cookie > kBehindDots + open->count()) co_return fs_fail(EINVAL);
-  size_t index = cookie < kBehindDots ? 0 : cookie - kBehindDots;
+  // The kernel began with a listing that it had kept from another handle, and lost the rest of it: that one's places
+  // are these, as nothing has changed since (or it would not have been kept).
+  if (cookie > kBehindDots + open->count()) CAIRN_FS_TRY(co_await count_up_to(open, cookie - kBehindDots));
+  size_t index = cookie < kBehindDots ? 0 : std::min<size_t>(cookie - kBehindDots, open->count());
   const KeyRange range = range_of(id, ItemKind::entry);
   std::string from = index == 0 ? range.first : entry_key(id, open->name(index - 1)) + '\0';
   while (given.size() < limit) {

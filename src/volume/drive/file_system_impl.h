@@ -205,6 +205,7 @@ class FileSystem::Impl {
   // One handle less; what has no name ends with the last. The inode is locked.
   void close_inode(InodeId id);
   void see(InodeId id, uint64_t version);
+  env::Task<FsStatus> count_up_to(OpenDirectoryPtr open, size_t count);
   env::Task<FsStatus> fill_inodes(std::vector<DirectoryItem>& items);
 
   // --- bytes ---

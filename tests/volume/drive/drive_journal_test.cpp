@@ -52,6 +52,27 @@ TEST_CASE("what was written is there at once, after a reopening, and in the pool
   REQUIRE(a.read("docs/large") == large);
 }
 
+TEST_CASE("fsync to the pool returns when the pool has it at its goal, and fails once when it cannot") {
+  World w(3);
+  Machine a(w.sim, w.pool, 1);
+  a.options.fsync_to_pool = true;
+  REQUIRE(a.start());
+  REQUIRE(a.write("one", 0, random_bytes(300'000, 1)) == 0);
+  REQUIRE(a.fsync());
+  CHECK(w.committed().at("/one") == to_string(ByteView(random_bytes(300'000, 1))));
+  REQUIRE(a.write("two", 0, random_bytes(300'000, 2)) == 0);
+  a.life->packs.below_goal = 1;
+  CHECK_FALSE(a.fsync());
+  CHECK(w.committed().contains("/two"));  // it is in the pool, and nothing is done twice
+  CHECK(a.fsync());
+  a.set_away(true);
+  REQUIRE(a.write("three", "3") == 0);
+  CHECK_FALSE(a.fsync());
+  a.set_away(false);
+  CHECK(a.fsync());
+  CHECK(w.committed().at("/three") == "3");
+}
+
 TEST_CASE("a drive commits by itself within its time, and one commit has everything") {
   World w(2);
   Machine a(w.sim, w.pool, 1);
