@@ -79,10 +79,16 @@ void fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*only_data*/, fuse_fil
   session.began(request, session.drive().fsync(replying(request)));
 }
 
+// These requests have no flag for it. Who is not root could keep the bits by CAP_FSETID alone, which nobody uses so.
+bool may_not_keep_set_id(fuse_req_t request) {
+  return fuse_req_ctx(request)->uid != 0;
+}
+
 void fallocate(fuse_req_t request, fuse_ino_t /*inode*/, int mode, off_t offset, off_t length, fuse_file_info* file) {
   Session& session = Session::of(request);
   session.began(request, session.drive().allocate(file->fh, static_cast<uint32_t>(mode), static_cast<uint64_t>(offset),
-                                                  static_cast<uint64_t>(length), replying(request)));
+                                                  static_cast<uint64_t>(length), may_not_keep_set_id(request),
+                                                  replying(request)));
 }
 
 void lseek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, fuse_file_info* /*file*/) {
@@ -102,9 +108,9 @@ void copy_file_range(fuse_req_t request, fuse_ino_t /*from_inode*/, off_t from_o
                      fuse_ino_t /*to_inode*/, off_t to_offset, fuse_file_info* to, size_t length, int /*flags*/) {
   Session& session = Session::of(request);
   auto answer = [](Session&, fuse_req_t whom, size_t copied) { fuse_reply_write(whom, copied); };
-  session.began(
-      request, session.drive().copy_range(from->fh, static_cast<uint64_t>(from_offset), to->fh,
-                                          static_cast<uint64_t>(to_offset), length, replying<size_t>(request, answer)));
+  session.began(request, session.drive().copy_range(from->fh, static_cast<uint64_t>(from_offset), to->fh,
+                                                    static_cast<uint64_t>(to_offset), length,
+                                                    may_not_keep_set_id(request), replying<size_t>(request, answer)));
 }
 
 }  // namespace

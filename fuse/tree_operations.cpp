@@ -258,10 +258,24 @@ void listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
                 session.drive().list_xattrs(inode, replying<std::vector<std::string>>(request, std::move(answer))));
 }
 
+// Of the process that asks; nothing for root.
+std::optional<std::vector<uint32_t>> groups_of(fuse_req_t request) {
+  const fuse_ctx* caller = fuse_req_ctx(request);
+  if (caller->uid == 0) return std::nullopt;
+  gid_t further[1024];
+  const int count = std::clamp(fuse_req_getgroups(request, static_cast<int>(std::size(further)), further), 0,
+                               static_cast<int>(std::size(further)));
+  std::vector<uint32_t> groups(further, further + count);
+  groups.push_back(caller->gid);
+  return groups;
+}
+
 void setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value, size_t size, int flags) {
   Session& session = Session::of(request);
+  std::optional<std::vector<uint32_t>> groups;
+  if (std::strcmp(name, "system.posix_acl_access") == 0) groups = groups_of(request);
   session.began(request, session.drive().set_xattr(inode, name, std::string(value, size), static_cast<uint32_t>(flags),
-                                                   replying(request)));
+                                                   std::move(groups), replying(request)));
 }
 
 void removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {

@@ -120,7 +120,8 @@ class Drive {
   Ticket read_link(uint64_t inode, Reply<std::string> reply);
   Ticket get_xattr(uint64_t inode, std::string name, Reply<std::string> reply);
   Ticket list_xattrs(uint64_t inode, Reply<std::vector<std::string>> reply);
-  Ticket set_xattr(uint64_t inode, std::string name, std::string value, uint32_t flags, Reply<void> reply);
+  Ticket set_xattr(uint64_t inode, std::string name, std::string value, uint32_t flags,
+                   std::optional<std::vector<uint32_t>> groups, Reply<void> reply);
   Ticket remove_xattr(uint64_t inode, std::string name, Reply<void> reply);
 
   Ticket create(uint64_t parent, std::string name, uint32_t mode, bool exclusive, DriveCaller caller,
@@ -139,11 +140,12 @@ class Drive {
   // Keeps the buffer: nobody writes to it any more. `append`: at the file's end. The answer is the length.
   Ticket write(uint64_t handle, uint64_t offset, Buffer bytes, bool append, bool kill_set_id, Reply<size_t> reply);
   // Flags of fallocate(2).
-  Ticket allocate(uint64_t handle, uint32_t mode, uint64_t offset, uint64_t length, Reply<void> reply);
+  Ticket allocate(uint64_t handle, uint32_t mode, uint64_t offset, uint64_t length, bool kill_set_id,
+                  Reply<void> reply);
   Ticket seek_data(uint64_t inode, uint64_t offset, Reply<uint64_t> reply);
   Ticket seek_hole(uint64_t inode, uint64_t offset, Reply<uint64_t> reply);
   Ticket copy_range(uint64_t from, uint64_t from_offset, uint64_t to, uint64_t to_offset, size_t length,
-                    Reply<size_t> reply);
+                    bool kill_set_id, Reply<size_t> reply);
 
   // What was accepted before is durable on the local disk, or in the pool (fsync_to_pool).
   Ticket fsync(Reply<void> reply);

@@ -151,9 +151,10 @@ Drive::Ticket Drive::list_xattrs(uint64_t inode, Reply<std::vector<std::string>>
   return impl_->read_call([=](auto& files) { return files.list_xattrs(inode); }, AsIs{}, std::move(reply));
 }
 
-Drive::Ticket Drive::set_xattr(uint64_t inode, std::string name, std::string value, uint32_t flags, Reply<void> reply) {
+Drive::Ticket Drive::set_xattr(uint64_t inode, std::string name, std::string value, uint32_t flags,
+                               std::optional<std::vector<uint32_t>> groups, Reply<void> reply) {
   return impl_->call([=, i = impl_.get(), name = std::move(name),
-                      value = std::move(value)] { return i->files->set_xattr(inode, name, value, flags); },
+                      value = std::move(value)] { return i->files->set_xattr(inode, name, value, flags, groups); },
                      AsIs{}, std::move(reply));
 }
 
@@ -212,9 +213,10 @@ Drive::Ticket Drive::write(uint64_t handle, uint64_t offset, Buffer bytes, bool 
       AsIs{}, std::move(reply));
 }
 
-Drive::Ticket Drive::allocate(uint64_t handle, uint32_t mode, uint64_t offset, uint64_t length, Reply<void> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->allocate(handle, mode, offset, length); }, AsIs{},
-                     std::move(reply));
+Drive::Ticket Drive::allocate(uint64_t handle, uint32_t mode, uint64_t offset, uint64_t length, bool kill_set_id,
+                              Reply<void> reply) {
+  return impl_->call([=, i = impl_.get()] { return i->files->allocate(handle, mode, offset, length, kill_set_id); },
+                     AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::seek_data(uint64_t inode, uint64_t offset, Reply<uint64_t> reply) {
@@ -226,9 +228,10 @@ Drive::Ticket Drive::seek_hole(uint64_t inode, uint64_t offset, Reply<uint64_t> 
 }
 
 Drive::Ticket Drive::copy_range(uint64_t from, uint64_t from_offset, uint64_t to, uint64_t to_offset, size_t length,
-                                Reply<size_t> reply) {
-  return impl_->call([=, i = impl_.get()] { return i->files->copy_range(from, from_offset, to, to_offset, length); },
-                     AsIs{}, std::move(reply));
+                                bool kill_set_id, Reply<size_t> reply) {
+  return impl_->call(
+      [=, i = impl_.get()] { return i->files->copy_range(from, from_offset, to, to_offset, length, kill_set_id); },
+      AsIs{}, std::move(reply));
 }
 
 Drive::Ticket Drive::fsync(Reply<void> reply) {

@@ -406,8 +406,9 @@ class Files(MountTest):
         os.chmod(self.pool.root, 0o755)
         self.dir.chmod(0o777)
         code = ("import os,sys\nos.setgid(1234); os.setuid(1234)\nf=os.open(sys.argv[1],os.O_RDWR|(os.O_TRUNC if sys.argv[2]=='open' else 0))\n"
-                "os.write(f,b'x') if sys.argv[2]=='write' else os.ftruncate(f,1) if sys.argv[2]=='truncate' else 0")
-        for how in ["write", "truncate", "open"]:
+                "os.write(f,b'x') if sys.argv[2]=='write' else os.ftruncate(f,1) if sys.argv[2]=='truncate'"
+                " else os.posix_fallocate(f,0,9) if sys.argv[2]=='fallocate' else os.copy_file_range(f,f,1,0,4) if sys.argv[2]=='copy' else 0")
+        for how in ["write", "truncate", "open", "fallocate", "copy"]:
             path = self.dir / how
             path.write_bytes(b"program")
             path.chmod(0o6777)

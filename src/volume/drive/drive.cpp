@@ -212,7 +212,8 @@ env::Task<Status> DriveImpl::start() {
 // A commit stands on a quorum of holders; here the others are waited for too. What cannot get them is told once, as a
 // disk's error is: the data is in the pool and in no danger from one more loss, but it is not what was asked for.
 env::Task<Status> DriveImpl::fsync_to_pool() {
-  auto synced = co_await env::with_deadline(world_.executor, world_.clock, world_.clock.now() + options_.timeout, sync({}));
+  auto synced =
+      co_await env::with_deadline(world_.executor, world_.clock, world_.clock.now() + options_.timeout, sync({}));
   if (!synced) co_return synced;
   const uint64_t below = co_await host_.packs().settle();
   const uint64_t told = std::exchange(below_goal_told_, below);

@@ -201,8 +201,9 @@ env::Task<FsResult<std::string>> FileSystem::get_xattr(InodeId inode, std::strin
 env::Task<FsResult<std::vector<std::string>>> FileSystem::list_xattrs(InodeId inode) {
   return impl_->list_xattrs(inode);
 }
-env::Task<FsStatus> FileSystem::set_xattr(InodeId inode, std::string name, std::string value, uint32_t flags) {
-  return impl_->set_xattr(inode, std::move(name), std::move(value), flags);
+env::Task<FsStatus> FileSystem::set_xattr(InodeId inode, std::string name, std::string value, uint32_t flags,
+                                          SetterGroups groups) {
+  return impl_->set_xattr(inode, std::move(name), std::move(value), flags, std::move(groups));
 }
 env::Task<FsStatus> FileSystem::remove_xattr(InodeId inode, std::string name) {
   return impl_->remove_xattr(inode, std::move(name));
@@ -237,8 +238,9 @@ env::Task<FsResult<size_t>> FileSystem::write(FileHandle handle, uint64_t offset
                                               bool kill_set_id) {
   return impl_->write(handle, offset, std::move(bytes), append, kill_set_id);
 }
-env::Task<FsStatus> FileSystem::allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length) {
-  return impl_->allocate(handle, mode, offset, length);
+env::Task<FsStatus> FileSystem::allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length,
+                                         bool kill_set_id) {
+  return impl_->allocate(handle, mode, offset, length, kill_set_id);
 }
 env::Task<FsResult<uint64_t>> FileSystem::seek_data(InodeId inode, uint64_t offset) {
   return impl_->seek_data(inode, offset);
@@ -247,8 +249,8 @@ env::Task<FsResult<uint64_t>> FileSystem::seek_hole(InodeId inode, uint64_t offs
   return impl_->seek_hole(inode, offset);
 }
 env::Task<FsResult<size_t>> FileSystem::copy_range(FileHandle from, uint64_t from_offset, FileHandle to,
-                                                   uint64_t to_offset, size_t length) {
-  return impl_->copy_range(from, from_offset, to, to_offset, length);
+                                                   uint64_t to_offset, size_t length, bool kill_set_id) {
+  return impl_->copy_range(from, from_offset, to, to_offset, length, kill_set_id);
 }
 
 }  // namespace cairn::volume

@@ -45,6 +45,8 @@ inline constexpr uint32_t kFallocateKeepSize = 1, kFallocatePunchHole = 2, kFall
 inline constexpr uint32_t kXattrCreate = 1, kXattrReplace = 2;
 
 using FileHandle = uint64_t;
+// The groups of one who sets an attribute; nothing for root, who may set what they like.
+using SetterGroups = std::optional<std::vector<uint32_t>>;
 
 struct DirectoryItem {
   DirectoryEntry entry;
@@ -100,8 +102,10 @@ class FileSystem {
   env::Task<FsResult<std::string>> read_link(InodeId inode);
   env::Task<FsResult<std::string>> get_xattr(InodeId inode, std::string name);  // ENODATA
   env::Task<FsResult<std::vector<std::string>>> list_xattrs(InodeId inode);
-  // system.posix_acl_* change the mode and the other way round, as acl(5) says.
-  env::Task<FsStatus> set_xattr(InodeId inode, std::string name, std::string value, uint32_t flags);
+  // system.posix_acl_* change the mode and the other way round, as acl(5) says. An access ACL that is set by
+  // one who is not of the file's group takes the set-group-ID bit away.
+  env::Task<FsStatus> set_xattr(InodeId inode, std::string name, std::string value, uint32_t flags,
+                                SetterGroups groups = std::nullopt);
   env::Task<FsStatus> remove_xattr(InodeId inode, std::string name);
 
   // --- open files and directories ---
@@ -128,12 +132,13 @@ class FileSystem {
   env::Task<FsResult<std::vector<Buffer>>> read(FileHandle handle, uint64_t offset, size_t length);
   // `append`: at the file's end, whatever the offset. Clears set-id bits when `kill_set_id`. Returns the length.
   env::Task<FsResult<size_t>> write(FileHandle handle, uint64_t offset, Buffer bytes, bool append, bool kill_set_id);
-  env::Task<FsStatus> allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length);
+  env::Task<FsStatus> allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length,
+                               bool kill_set_id = false);
   env::Task<FsResult<uint64_t>> seek_data(InodeId inode, uint64_t offset);  // ENXIO beyond the end
   env::Task<FsResult<uint64_t>> seek_hole(InodeId inode, uint64_t offset);
   // Shares what is there: nothing is moved.
   env::Task<FsResult<size_t>> copy_range(FileHandle from, uint64_t from_offset, FileHandle to, uint64_t to_offset,
-                                         size_t length);
+                                         size_t length, bool kill_set_id = false);
 
   // --- for the drive ---
   // Runs `work` while no operation that changes anything is under way, and none begins.

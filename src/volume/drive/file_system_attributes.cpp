@@ -138,7 +138,8 @@ env::Task<FsStatus> FileSystem::Impl::put_xattr(Work& work, InodeId id, Inode& i
   co_return FsStatus{};
 }
 
-env::Task<FsStatus> FileSystem::Impl::set_xattr(InodeId id, std::string name, std::string value, uint32_t flags) {
+env::Task<FsStatus> FileSystem::Impl::set_xattr(InodeId id, std::string name, std::string value, uint32_t flags,
+                                                SetterGroups groups) {
   if (const int error = error_of_xattr(name); error != 0) co_return fs_fail(error);
   if ((flags & ~(kXattrCreate | kXattrReplace)) != 0) co_return fs_fail(EINVAL);
   if (value.size() > kMaxXattrSize) co_return fs_fail(E2BIG);
@@ -176,6 +177,7 @@ env::Task<FsStatus> FileSystem::Impl::set_xattr(InodeId id, std::string name, st
       kept = encode_acl(acl);
     }
   }
+  if (is_access && groups && std::ranges::find(*groups, inode.gid) == groups->end()) inode.mode &= ~kSetGroupId;
   if (kept || *there) {
     CAIRN_FS_TRY(co_await put_xattr(work, id, inode, std::move(name), std::move(kept)));
   }

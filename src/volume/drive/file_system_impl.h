@@ -104,7 +104,8 @@ class FileSystem::Impl {
   env::Task<FsResult<std::string>> read_link(InodeId inode);
   env::Task<FsResult<std::string>> get_xattr(InodeId inode, std::string name);
   env::Task<FsResult<std::vector<std::string>>> list_xattrs(InodeId inode);
-  env::Task<FsStatus> set_xattr(InodeId inode, std::string name, std::string value, uint32_t flags);
+  env::Task<FsStatus> set_xattr(InodeId inode, std::string name, std::string value, uint32_t flags,
+                                SetterGroups groups = std::nullopt);
   env::Task<FsStatus> remove_xattr(InodeId inode, std::string name);
 
   env::Task<FsResult<Opened>> create(InodeId parent, std::string name, uint32_t mode, bool exclusive, Caller caller);
@@ -118,11 +119,12 @@ class FileSystem::Impl {
 
   env::Task<FsResult<std::vector<Buffer>>> read(FileHandle handle, uint64_t offset, size_t length);
   env::Task<FsResult<size_t>> write(FileHandle handle, uint64_t offset, Buffer bytes, bool append, bool kill_set_id);
-  env::Task<FsStatus> allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length);
+  env::Task<FsStatus> allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length,
+                               bool kill_set_id = false);
   env::Task<FsResult<uint64_t>> seek_data(InodeId inode, uint64_t offset);
   env::Task<FsResult<uint64_t>> seek_hole(InodeId inode, uint64_t offset);
   env::Task<FsResult<size_t>> copy_range(FileHandle from, uint64_t from_offset, FileHandle to, uint64_t to_offset,
-                                         size_t length);
+                                         size_t length, bool kill_set_id = false);
 
   env::Task<Status> exclusively(std::function<env::Task<Status>()> work);
   bool is_open(InodeId inode) const { return open_.contains(inode); }

@@ -165,7 +165,8 @@ env::Task<FsResult<size_t>> FileSystem::Impl::write(FileHandle handle, uint64_t 
   co_return written;
 }
 
-env::Task<FsStatus> FileSystem::Impl::allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length) {
+env::Task<FsStatus> FileSystem::Impl::allocate(FileHandle handle, uint32_t mode, uint64_t offset, uint64_t length,
+                                               bool kill_set_id) {
   const OpenFilePtr open = file(handle);
   if (!open) co_return fs_fail(EBADF);
   const bool keep_size = (mode & kFallocateKeepSize) != 0;
@@ -192,12 +193,13 @@ env::Task<FsStatus> FileSystem::Impl::allocate(FileHandle handle, uint32_t mode,
     auto carved = co_await carve_extents(pending_.items(), id, offset, end, work.edits);
     if (!carved) co_return fs_fail(carved.error());
   }
+  if (kill_set_id) inode.mode = without_set_id(inode.mode);
   set_size(work, id, inode, keep_size ? inode.size : std::max(inode.size, end));
   co_return apply_content(work, id);
 }
 
 env::Task<FsResult<size_t>> FileSystem::Impl::copy_range(FileHandle from, uint64_t from_offset, FileHandle to,
-                                                         uint64_t to_offset, size_t length) {
+                                                         uint64_t to_offset, size_t length, bool kill_set_id) {
   const OpenFilePtr source = file(from), target = file(to);
   if (!source || !target) co_return fs_fail(EBADF);
   if (to_offset >= options_.max_file_size) co_return fs_fail(EFBIG);
@@ -253,6 +255,7 @@ env::Task<FsResult<size_t>> FileSystem::Impl::copy_range(FileHandle from, uint64
     }
     CAIRN_FS_TRY(co_await put_range(work, to_id, inode, to_offset, end, std::move(fresh)));
   }
+  if (kill_set_id) inode.mode = without_set_id(inode.mode);
   set_size(work, to_id, inode, size);
   CAIRN_FS_TRY(apply_content(work, to_id));
   co_return length;

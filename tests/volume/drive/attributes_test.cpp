@@ -261,6 +261,30 @@ TEST_CASE("an access ACL sets the mode, and is dropped when it says no more") {
   t.check();
 }
 
+TEST_CASE(
+    "an ACL set by one who is not of the group, and space allocated by one who is not root, take set-id bits away") {
+  DriveFs t;
+  t.mknod("/f");
+  const InodeId f = t.id("/f");
+  REQUIRE(t.set("/f", {.mode = 06775, .gid = 50}) == 0);
+  const auto mode = [&] { return t.stat("/f").mode & 07000; };
+  REQUIRE(t.set("/f", {.mode = 06775}) == 0);
+  t.must(t.fs().set_xattr(f, kAccess, acl(7, 6, 5, 4, 1), 0));
+  CHECK(mode() == 06000);
+  t.must(t.fs().set_xattr(f, kAccess, acl(7, 6, 5, 4, 1), 0, std::vector<uint32_t>{3, 50}));
+  CHECK(mode() == 06000);
+  t.must(t.fs().set_xattr(f, kAccess, acl(7, 6, 5, 4, 1), 0, std::vector<uint32_t>{3, 51}));
+  CHECK(mode() == 04000);
+  const auto handle = t.must(t.fs().open(f, false)).handle;
+  t.must(t.fs().allocate(handle, 0, 0, 100));
+  CHECK(mode() == 04000);
+  t.must(t.fs().allocate(handle, 0, 0, 100, true));
+  CHECK(mode() == 0);
+  REQUIRE(t.set("/f", {.mode = 06775}) == 0);
+  t.must(t.fs().copy_range(handle, 0, handle, 50, 50, true));
+  CHECK(mode() == 0);
+}
+
 TEST_CASE("a default ACL is passed on in place of the umask") {
   DriveFs t;
   const InodeId d = t.mkdir("/d", 0777);
