@@ -10,6 +10,7 @@ inline constexpr std::string_view kDomainGenesis = "cairn/v1/genesis";    // by 
 inline constexpr std::string_view kDomainDevice = "cairn/v1/device";      // DeviceCertificate, by a member key
 inline constexpr std::string_view kDomainLog = "cairn/v1/log";            // LogEntry, by a device key
 inline constexpr std::string_view kDomainNode = "cairn/v1/node";          // NodeRecord, by a device key
+inline constexpr std::string_view kDomainDoubt = "cairn/v1/doubt";        // DoubtBody, by a device key
 inline constexpr std::string_view kDomainPack = "cairn/v1/pack";          // PackHeader, by the writer's device key
 inline constexpr std::string_view kDomainClaim = "cairn/v1/claim";        // HoldClaim, by the holder's device key
 inline constexpr std::string_view kDomainRegister = "cairn/v1/register";  // RegisterValue, by the writer's device key

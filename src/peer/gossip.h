@@ -1,21 +1,21 @@
 #pragma once
-// Gossip: push-pull of the member log and the node table with random nodes, which is also how nodes are probed.
-//
-// Every gossip_period one node is sent what is known here by digest (Membership::digest, with states and ages for the
-// failure detector); it answers with what is missing here and names what it lacks, which is pushed. A change reaches
-// all of n nodes in about log2(n) periods.
+// Gossip: push-pull of the member log, the node table and the doubts with one other node at a time: when a process
+// starts, and whenever a message shows that two nodes do not know the same (SWIM.md). A process that does not serve
+// asks every few seconds, and is told the states with it.
 
 #include "env/random.h"
-#include "peer/failure_detector.h"
+#include "peer/follower.h"
 #include "peer/session_table.h"
+#include "peer/swim.h"
 
 namespace cairn::peer {
 
 class Gossip {
  public:
-  // All references outlive it. `changed` is called when a round may have changed the membership.
-  Gossip(env::World world, const Identity& identity, Membership& membership, SessionTable& sessions,
-         FailureDetector& detector, const PeersOptions& options, std::function<void()> changed);
+  // All references outlive it. `swim`: of a process that serves, else null. `changed` is called when a round may have
+  // changed the membership.
+  Gossip(env::World world, const Identity& identity, Membership& membership, SessionTable& sessions, Swim* swim,
+         Follower& follower, const PeersOptions& options, std::function<void()> changed);
 
   void start(std::vector<env::Address> bootstrap);
   void stop() {
@@ -25,36 +25,41 @@ class Gossip {
   env::Task<Result<Reply>> answer(Request request);
   // Until one exchange has taken place, or there is nobody to ask. Code::timeout.
   env::Task<Status> settle(Duration timeout);
-  // A round with a random node now, without waiting for the period: there is news.
-  void hurry();
+  // This node is known to know other things than `node`: push-pull, unless there was one just now.
+  void differs(const NodeId& node);
+  uint64_t rounds() const { return begun_; }
 
  private:
   static env::Task<void> loop(Gossip* self);
   static env::Task<void> bootstrap(Gossip* self, env::Address address);
   static env::Task<void> round(Gossip* self, NodeId with);
+  static env::Task<void> exchange(Gossip* self, NodeId with);
+  env::Task<std::optional<wire::GossipResponse>> ask(NodeId with, wire::GossipRequest request);
   void tick();
   void begin_round(const NodeId& with);
-  std::vector<NodeId> others(bool alive) const;
-  std::optional<NodeId> choose();
-  wire::GossipRequest request() const;
-  template <class Digests>
-  void take_states(const Digests& digests, const NodeId& by);
-  template <class Repeated>
-  void add_states(Repeated* digests) const;
-  void describe(wire::NodeDigest& digest, const NodeId& node) const;
+  std::vector<NodeId> others() const;
+  std::optional<NodeId> choose_to_follow();
+  wire::GossipRequest summary() const;
+  template <class Message>
+  void take(Message& message);
+  template <class Doubts>
+  void take_doubts(const Doubts& doubts, const NodeId& from);
+  uint64_t doubts_of(const NodeId& node) const { return swim_ ? swim_->suspicions().hash_of(node) : 0; }
   void exchanged();
 
   env::World world_;
   const Identity& identity_;
   Membership& membership_;
   SessionTable& sessions_;
-  FailureDetector& detector_;
+  Swim* swim_;
+  Follower& follower_;
   const PeersOptions& options_;
   std::function<void()> changed_;
   env::Prng prng_;
   std::vector<env::Address> bootstrap_;
   size_t next_bootstrap_ = 0;
-  uint64_t exchanges_ = 0;
+  uint64_t exchanges_ = 0, begun_ = 0;
+  std::optional<Time> last_round_;
   std::vector<env::OneShot<Status>> waiters_;
   env::TaskGroup tasks_, rounds_;
 };

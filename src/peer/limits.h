@@ -30,14 +30,61 @@ inline constexpr int kMaxEvaluations = 16;
 // Records in one gossip message; the rest follows with the next.
 inline constexpr size_t kMaxGossipRecords = 1 * kMiB;
 
-// A round of gossip that has no answer after this long counts as a failed probe.
+// Nodes in one bucket of push-pull, about: a bucket that differs costs 45 bytes for each, the hash of one that does not
+// costs 8. And the most buckets: 4 KiB of hashes.
+inline constexpr size_t kNodesPerBucket = 8;
+inline constexpr uint32_t kMaxBucketBits = 9;
+// A step of push-pull that has no answer after this long has failed.
 inline constexpr Duration kGossipTimeout = std::chrono::seconds(5);
 // Rounds under way at the same time: dead nodes cost a round its whole timeout.
 inline constexpr size_t kMaxGossipRounds = 4;
 // Nodes asked at once when a process starts, so that one dead node does not delay it.
 inline constexpr size_t kFirstGossips = 3;
-// One round in so many goes to a node that is not thought to be alive: so the halves of a healed pool meet again.
-inline constexpr uint64_t kGossipWithLost = 8;
+// Doubts in one message of push-pull: half a pool of 2,000 that was cut off, kMaxDoubts of 140 bytes each.
+inline constexpr int kMaxGossipDoubts = 4096;
+// What one round of push-pull brought is passed on as news when it is at most so much: a newcomer, to whom all is new,
+// need not tell the pool about itself.
+inline constexpr size_t kMaxNewsOfRound = 32;
+// How often a process that does not serve asks how the nodes are.
+inline constexpr Duration kFollowEvery = std::chrono::seconds(2);
+// How long it leaves a node alone that it could not reach itself, though others can.
+inline constexpr Duration kFollowerDoubt = std::chrono::seconds(10);
+
+// --- SWIM (SWIM.md; the published constants are in SwimOptions) ---
+
+// News in one message: a dozen records, or all doubts of a bad day; more come with the next.
+inline constexpr size_t kMaxNewsBytes = 8 * kKiB;
+inline constexpr int kMaxNewsPerMessage = 256;
+// Each piece of news is sent kRetransmit * ln(n) times by each node that has it: all but about n^-2 of the nodes get it
+// (SWIM, section 4.1), and push-pull reaches those.
+inline constexpr double kRetransmit = 2;
+// News that wait: the oldest make room; push-pull brings them.
+inline constexpr size_t kMaxNewsQueue = 4096;
+// Doubts kept about one node: more observers say nothing new.
+inline constexpr size_t kMaxDoubts = 4;
+// Where there are too few others to confirm it, a node has departed after so long a silence.
+inline constexpr Duration kSilence = std::chrono::minutes(10);
+// Where its own requests fail but others reach a node, it is suspect here for so long; then it is tried again.
+inline constexpr Duration kOwnFailure = std::chrono::minutes(1);
+// Rings over the members, on each of which a node watches its next neighbour (Rapid, Suresh 2018, takes 10 for the same
+// reason: the graph is an expander). Each node has about twice as many sessions for it, whatever the size of the pool.
+inline constexpr uint32_t kRings = 6;
+// Local health: the multiplier is at most this much above 1 (Lifeguard: 8).
+inline constexpr uint32_t kMaxLocalHealth = 8;
+// A node that was doubted keeps sessions to those that watch it for so long: it may be hard to reach from outside.
+inline constexpr Duration kReachBack = std::chrono::minutes(10);
+// One probe in so many, at most, goes to a departed node: so the halves of a healed pool meet again.
+inline constexpr uint64_t kProbeDeparted = 8;
+
+// --- the own record ---
+
+// Used and free bytes change all the time, and telling it once costs every node some 8 KB. So a change below this part
+// of the limit is told at most so often, and in pools of more than kFewNodes once in a second for each node: then all
+// of them, under constant load, cost each other that much a second.
+inline constexpr uint64_t kFiguresStep = 32;
+inline constexpr Duration kFiguresEvery = std::chrono::seconds(2);
+inline constexpr Duration kFiguresPerNode = std::chrono::seconds(1);
+inline constexpr size_t kFewNodes = 10;
 
 // --- sessions ---
 

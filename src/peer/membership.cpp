@@ -1,5 +1,8 @@
 #include "peer/membership.h"
 
+#include <bit>
+#include <set>
+
 #include "peer/domains.h"
 #include "peer/limits.h"
 #include "peer/member_log.h"
@@ -81,6 +84,21 @@ std::pair<uint64_t, uint64_t> age(const NodeInfo& info) {
   return {info.boot_seq, info.sequence};
 }
 
+// One round of splitmix64.
+uint64_t mix(uint64_t seed, uint64_t value) {
+  uint64_t z = seed + 0x9e3779b97f4a7c15ULL + value;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+// For telling tables apart, not against forgers: who forges a hash only hides its own news.
+uint64_t short_hash(const NodeId& id, uint64_t first, uint64_t second) {
+  return mix(mix(read_le<uint64_t>(id.bytes.data()), first), second);
+}
+uint64_t short_hash(const NodeInfo& info) {
+  return short_hash(info.id, info.boot_seq, info.sequence);
+}
+
 }  // namespace
 
 struct Membership::State {
@@ -107,6 +125,8 @@ struct Membership::State {
   void log_changed() {
     ++log_version;
     ++version;
+    ++roster_version;
+    table_hash.reset();
   }
 
   PoolId pool;
@@ -115,7 +135,8 @@ struct Membership::State {
   MemberLog log;
   std::map<NodeId, KnownNode> nodes;
   std::map<MemberId, size_t> nodes_of;
-  uint64_t log_version = 0, version = 0;
+  uint64_t log_version = 0, version = 0, roster_version = 0;
+  std::optional<uint64_t> table_hash;  // XOR over admitted nodes and chains; nothing: to be made anew
 };
 
 Membership::Membership(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -195,6 +216,13 @@ std::vector<wire::LogRecord> Membership::log() const {
   return state_->log.records();
 }
 
+std::vector<std::pair<NodeId, uint64_t>> Membership::chains() const {
+  return state_->log.heights();
+}
+const wire::LogRecord& Membership::log_record(const NodeId& author, uint64_t sequence) const {
+  return state_->log.record(author, sequence);
+}
+
 Result<bool> Membership::add_node(const wire::NodeEntry& entry) {
   auto node = check_node(entry);
   if (!node) return fail(std::move(node.error()));
@@ -202,14 +230,19 @@ Result<bool> Membership::add_node(const wire::NodeEntry& entry) {
   auto& nodes = state_->nodes;
   const auto known = nodes.find(node->info.id);
   if (known != nodes.end()) {
-    if (age(node->info) <= age(known->second.info)) return false;
-    known->second = std::move(*node);
+    KnownNode& old = known->second;
+    if (age(node->info) <= age(old.info)) return false;
+    if (state_->table_hash) *state_->table_hash ^= short_hash(old.info) ^ short_hash(node->info);
+    if (old.info.leaving != node->info.leaving) ++state_->roster_version;
+    old = std::move(*node);
   } else {
     size_t& of_member = state_->nodes_of[node->info.member];
     if (nodes.size() >= kMaxNodes || of_member >= kMaxNodesPerMember) {
       return fail(Code::too_large, "more nodes than this node keeps");
     }
     ++of_member;
+    ++state_->roster_version;
+    if (state_->table_hash) *state_->table_hash ^= short_hash(node->info);
     nodes.emplace(node->info.id, std::move(*node));
   }
   ++state_->version;
@@ -264,6 +297,50 @@ wire::GossipRequest Membership::digest() const {
   return digest;
 }
 
+uint64_t Membership::summary() const {
+  auto& hash = state_->table_hash;
+  if (!hash) {
+    hash = 0;
+    for (const auto& [author, height] : state_->log.heights()) *hash ^= short_hash(author, height, UINT64_MAX);
+    for (const auto& [id, node] : state_->nodes) {
+      if (state_->admits(node.certificate)) *hash ^= short_hash(node.info);
+    }
+  }
+  return *hash;
+}
+
+uint32_t Membership::bucket_bits() const {
+  const size_t buckets = state_->nodes.size() / kNodesPerBucket;
+  return std::min(static_cast<uint32_t>(std::bit_width(buckets)), kMaxBucketBits);
+}
+
+uint32_t Membership::bucket_of(const NodeId& node, uint32_t bits) {
+  const uint32_t first = uint32_t{node.bytes[0]} << 16 | uint32_t{node.bytes[1]} << 8 | node.bytes[2];
+  return first >> (24 - bits);
+}
+
+std::vector<uint64_t> Membership::bucket_hashes(uint32_t bits,
+                                                const std::function<uint64_t(const NodeId&)>& extra) const {
+  std::vector<uint64_t> hashes(size_t{1} << bits);
+  for (const auto& [id, node] : state_->nodes) {
+    if (state_->admits(node.certificate)) hashes[bucket_of(id, bits)] ^= mix(short_hash(node.info), extra(id));
+  }
+  return hashes;
+}
+
+wire::GossipRequest Membership::digest_of_buckets(uint32_t bits, const std::vector<uint32_t>& buckets) const {
+  wire::GossipRequest digest = this->digest();
+  digest.set_bucket_bits(bits);
+  const std::set<uint32_t> wanted(buckets.begin(), buckets.end());
+  for (const uint32_t bucket : wanted) digest.add_buckets(bucket);
+  auto* nodes = digest.mutable_nodes();
+  nodes->erase(
+      std::remove_if(nodes->begin(), nodes->end(),
+                     [&](const auto& node) { return !wanted.contains(bucket_of(*NodeId::from(node.node()), bits)); }),
+      nodes->end());
+  return digest;
+}
+
 namespace {
 
 // Adds records to a message until its size limit.
@@ -283,11 +360,10 @@ class Packer {
 };
 
 template <class Message>
-bool take(Membership& membership, MemberLog& log, const Message& message, uint64_t& log_version, uint64_t& version) {
+bool take(Membership& membership, MemberLog& log, const Message& message, const std::function<void()>& log_changed) {
   bool news = false;
   if (message.log_size() > 0 && log.add_all({message.log().begin(), message.log().end()}) > 0) {
-    ++log_version;
-    ++version;
+    log_changed();
     news = true;
   }
   for (const auto& entry : message.entries()) {
@@ -299,7 +375,7 @@ bool take(Membership& membership, MemberLog& log, const Message& message, uint64
 }  // namespace
 
 wire::GossipResponse Membership::answer(const wire::GossipRequest& request) {
-  take(*this, state_->log, request, state_->log_version, state_->version);
+  take(*this, state_->log, request, [this] { state_->log_changed(); });
   wire::GossipResponse response;
   if (request.push_only()) return response;
 
@@ -321,12 +397,16 @@ wire::GossipResponse Membership::answer(const wire::GossipRequest& request) {
     want->set_sequence(mine);
   }
 
+  if (request.summary()) return response;
+  const uint32_t bits = std::min(request.bucket_bits(), kMaxBucketBits);
+  const std::set<uint32_t> buckets(request.buckets().begin(), request.buckets().end());
+  const auto covered = [&](const NodeId& id) { return buckets.empty() || buckets.contains(bucket_of(id, bits)); };
   std::map<NodeId, std::pair<uint64_t, uint64_t>> their_nodes;
   for (const auto& digest : request.nodes()) {
     if (auto id = NodeId::from(digest.node())) their_nodes[*id] = {digest.boot_seq(), digest.sequence()};
   }
   for (const auto& [id, node] : state_->nodes) {
-    if (!state_->admits(node.certificate)) continue;
+    if (!covered(id) || !state_->admits(node.certificate)) continue;
     const auto theirs_of = their_nodes.find(id);
     if (theirs_of != their_nodes.end() && theirs_of->second >= age(node.info)) continue;
     if (!packer.add(response.mutable_entries(), node.entry)) break;
@@ -341,7 +421,7 @@ wire::GossipResponse Membership::answer(const wire::GossipRequest& request) {
 }
 
 bool Membership::merge(const wire::GossipResponse& response) {
-  return take(*this, state_->log, response, state_->log_version, state_->version);
+  return take(*this, state_->log, response, [this] { state_->log_changed(); });
 }
 
 wire::GossipRequest Membership::push_for(const wire::GossipResponse& response) const {
@@ -371,6 +451,9 @@ uint64_t Membership::log_version() const {
 }
 uint64_t Membership::version() const {
   return state_->version;
+}
+uint64_t Membership::roster_version() const {
+  return state_->roster_version;
 }
 
 Bytes Membership::serialize() const {

@@ -1,6 +1,7 @@
 #pragma once
 // Who is in the pool: genesis, member log, and what nodes say of themselves. Pure state with rules: no I/O.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -77,6 +78,9 @@ class Membership {
   // The same, not added: for what must be durable before it counts.
   Result<wire::LogRecord> prepare(const Identity& author, WallTime now, const std::string& encoded_action_entry) const;
   std::vector<wire::LogRecord> log() const;
+  // Authors of the log's chains and how long these are; entry `sequence` (from 1) of one, which must be there.
+  std::vector<std::pair<NodeId, uint64_t>> chains() const;
+  const wire::LogRecord& log_record(const NodeId& author, uint64_t sequence) const;
 
   // True when it was news; an older one than the known is not. Code::corrupt, denied, too_large.
   Result<bool> add_node(const wire::NodeEntry& entry);
@@ -93,9 +97,17 @@ class Membership {
   // True when anything was news.
   bool merge(const wire::GossipResponse& response);
   wire::GossipRequest push_for(const wire::GossipResponse& response) const;
-  // Grows with every change of the log, and of log or nodes.
+  // The same in fewer bytes where little differs: a hash of log and nodes; one for each of 2^bits buckets of nodes,
+  // with extra(node) mixed in; digests of the nodes in some buckets, to be completed by the chains of digest().
+  uint64_t summary() const;
+  uint32_t bucket_bits() const;  // for a table of this size
+  std::vector<uint64_t> bucket_hashes(uint32_t bits, const std::function<uint64_t(const NodeId&)>& extra) const;
+  wire::GossipRequest digest_of_buckets(uint32_t bits, const std::vector<uint32_t>& buckets) const;
+  static uint32_t bucket_of(const NodeId& node, uint32_t bits);
+  // Grows with every change of the log; of log or nodes; of who is a node that has not left.
   uint64_t log_version() const;
   uint64_t version() const;
+  uint64_t roster_version() const;
 
   // Everything, as kept in HOME/pool (bytes) and read again. Code::corrupt.
   Bytes serialize() const;

@@ -1,6 +1,8 @@
 #include "peer/peers.h"
 
 #include "peer/gossip.h"
+#include "peer/lan.h"
+#include "peer/pool_roster.h"
 #include "peer/session_table.h"
 
 namespace cairn::peer {
@@ -12,17 +14,24 @@ class Peers::Impl {
         identity(std::move(self)),
         membership(std::move(pool)),
         options(chosen),
-        detector(make_session_detector({}, world.clock.now())),
         table(world, identity, membership, options,
-              {.heard = [this](const NodeId& node) { detector->heard_from(node, world.clock.now()); },
-               .failed = [this](const NodeId& node) { detector->failed(node, world.clock.now()); }}),
-        gossip(world, identity, membership, table, *detector, options, [this] { look_for_changes(); }) {
+              {.heard = [this](const NodeId& node) { heard(node); },
+               .failed = [this](const NodeId& node) { failed(node); }}),
+        roster(world, identity, membership, table,
+               {.changed = [this] { look_for_changes(); },
+                .differs = [this](const NodeId& node) { gossip.differs(node); }}),
+        swim(world.executor, world.clock, world.random.u64(), roster, identity.node, profile()),
+        gossip(world, identity, membership, table, options.serve ? &swim : nullptr, follower, options,
+               [this] { look_for_changes(); }) {
     table.serve(wire::Method::ping, Access::members, [](Request request) { return answer_ping(std::move(request)); });
     table.serve(wire::Method::gossip, Access::members,
                 [this](Request request) { return gossip.answer(std::move(request)); });
-    track();
+    table.serve(wire::Method::swim, Access::members,
+                [this](Request request) { return answer_swim(&swim, std::move(request)); });
     seen_version = membership.version();
     seen_log = membership.log_version();
+    seen_roster = membership.roster_version();
+    note_heights();
   }
 
   static env::Task<Result<Reply>> answer_ping(Request request) {
@@ -34,21 +43,83 @@ class Peers::Impl {
     co_return Reply{.body = wire::encode(response), .payload = {}};
   }
 
-  void track() {
-    std::vector<NodeId> nodes;
-    for (const NodeInfo& info : membership.nodes()) nodes.push_back(info.id);
-    detector->track(nodes);
+  static env::Task<Result<Reply>> answer_swim(Swim* swim, Request request) {
+    auto body = co_await swim->answer(request.from, std::move(request.body));
+    if (!body) co_return fail(std::move(body.error()));
+    co_return Reply{.body = std::move(*body), .payload = {}};
   }
+
+  void heard(const NodeId& node) { options.serve ? swim.heard(node) : follower.heard(node, world.clock.now()); }
+  void failed(const NodeId& node) { options.serve ? swim.failed(node) : follower.failed(node, world.clock.now()); }
 
   void look_for_changes() {
     if (membership.version() == seen_version) return;
     seen_version = membership.version();
-    track();
     if (membership.log_version() != seen_log) {
       seen_log = membership.log_version();
       table.recheck();
+      if (options.serve) pass_on_log();
+      note_heights();
+    }
+    if (membership.roster_version() != seen_roster) {
+      seen_roster = membership.roster_version();
+      if (options.serve) {
+        swim.members_changed();
+        swim.set_options(profile());
+      } else {
+        std::set<NodeId> nodes;
+        for (const NodeInfo& info : membership.nodes()) nodes.insert(info.id);
+        follower.keep_only(nodes);
+      }
     }
     if (change_handler) change_handler();
+  }
+
+  void note_heights() {
+    seen_heights.clear();
+    for (const auto& chain : membership.chains()) seen_heights[chain.first] = chain.second;
+  }
+  // Whoever made the entries: what is new goes to everybody at once. A node to whom all is new is who was behind.
+  void pass_on_log() {
+    std::vector<wire::LogRecord> news;
+    for (const auto& [author, height] : membership.chains()) {
+      const auto seen = seen_heights.find(author);
+      uint64_t next = seen == seen_heights.end() ? 0 : seen->second;
+      while (next < height && news.size() <= kMaxNewsOfRound) news.push_back(membership.log_record(author, ++next));
+    }
+    if (news.size() > kMaxNewsOfRound) return;
+    for (const auto& record : news) swim.tell_log(wire::encode_text(record));
+  }
+
+  SwimOptions profile() const {
+    const auto nodes = membership.nodes();
+    const bool lan = std::ranges::all_of(nodes, [](const NodeInfo& info) {
+      return std::ranges::all_of(info.addresses, [](const env::Address& address) { return is_private(address.host); });
+    });
+    SwimOptions chosen = lan ? SwimOptions::lan() : SwimOptions::wan();
+    if (options.probe_period) {
+      chosen.period = *options.probe_period;
+      chosen.ack_timeout = chosen.period * 3 / 10;
+      chosen.gossip_every = chosen.period / 5;
+    }
+    return chosen;
+  }
+
+  // Whether a change of the own record is only one of figures, and too small to be told now.
+  bool may_wait(const NodeInfo& record, const NodeInfo& known) const {
+    NodeInfo same = record;
+    same.used = known.used;
+    same.free = known.free;
+    same.sequence = known.sequence;
+    if (same != known) return false;
+    const auto moved = [&](uint64_t a, uint64_t b) {
+      return (a == 0) != (b == 0) ||
+             std::max(a, b) - std::min(a, b) >= std::max<uint64_t>(record.limit / kFiguresStep, 1);
+    };
+    if (moved(record.used, known.used) || moved(record.free, known.free)) return false;
+    const size_t nodes = roster.members();
+    const Duration every = nodes <= kFewNodes ? kFiguresEvery : kFiguresPerNode * static_cast<int64_t>(nodes);
+    return own_told && world.clock.now() - *own_told < every;
   }
 
   NodeState state(const NodeId& node) const {
@@ -56,7 +127,7 @@ class Peers::Impl {
     if (!info) return membership.removed(node) ? NodeState::removed : NodeState::unknown;
     if (info->leaving) return NodeState::left;
     if (node == identity.node && options.serve) return NodeState::alive;
-    return detector->state(node, world.clock.now());
+    return options.serve ? swim.state(node) : follower.state(node, world.clock.now());
   }
 
   // Only where there is a limit, so that without one it costs nothing.
@@ -87,13 +158,17 @@ class Peers::Impl {
   const Identity identity;
   Membership membership;
   const PeersOptions options;
-  std::unique_ptr<FailureDetector> detector;
   SessionTable table;
+  PoolRoster roster;
+  Swim swim;  // takes part only where this process serves
+  Follower follower;
   Gossip gossip;
   Pacing pacing{world.executor, world.clock};
   std::vector<std::unique_ptr<env::Listener>> listeners;
   std::function<void()> change_handler;
-  uint64_t seen_version = 0, seen_log = 0;
+  uint64_t seen_version = 0, seen_log = 0, seen_roster = 0;
+  std::map<NodeId, uint64_t> seen_heights;  // of the log's chains
+  std::optional<Time> own_told;             // when the own record was told last
 };
 
 Peers::Peers(env::World world, Identity identity, Membership membership, PeersOptions options)
@@ -111,9 +186,7 @@ const Membership& Peers::membership() const {
   return impl_->membership;
 }
 void Peers::membership_changed() {
-  const uint64_t before = impl_->seen_version;
   impl_->look_for_changes();
-  if (impl_->seen_version != before) impl_->gossip.hurry();
 }
 
 void Peers::serve(wire::Method method, Access access, Handler handler) {
@@ -133,11 +206,13 @@ Result<env::Address> Peers::listen(const env::Address& address) {
 
 void Peers::start(std::vector<env::Address> bootstrap) {
   impl_->gossip.start(std::move(bootstrap));
+  if (impl_->options.serve) impl_->swim.start();
 }
 
 env::Task<void> Peers::stop() {
   Impl* impl = impl_.get();
   impl->listeners.clear();
+  impl->swim.stop();
   impl->gossip.stop();
   impl->table.shut_down();
   co_return;
@@ -163,14 +238,17 @@ void Peers::set_own_record(const NodeInfo& info) {
     // A record from before this home lost something may be newer than what the caller remembers.
     record.boot_seq = std::max(record.boot_seq, known->boot_seq);
     record.sequence = record.boot_seq == known->boot_seq ? known->sequence : 0;
-    if (record == *known) return;
+    if (record == *known || impl.may_wait(record, *known)) return;
   }
   ++record.sequence;
-  const auto added = impl.membership.add_node(sign_node(impl.identity, record));
+  const wire::NodeEntry entry = sign_node(impl.identity, record);
+  const auto added = impl.membership.add_node(entry);
   if (!added) {
     impl.world.log.warning("own_record_refused", "why={}", to_string(added.error()));
     return;
   }
+  impl.own_told = impl.world.clock.now();
+  if (impl.options.serve) impl.swim.tell_record(record.id, wire::encode_text(entry));
   membership_changed();
 }
 
@@ -186,7 +264,7 @@ NodeState Peers::state(const NodeId& node) const {
 
 std::optional<Duration> Peers::last_heard(const NodeId& node) const {
   if (node == impl_->identity.node && impl_->options.serve) return Duration{};
-  const auto heard = impl_->detector->last_heard(node);
+  const auto heard = impl_->options.serve ? impl_->swim.last_heard(node) : impl_->follower.last_heard(node);
   if (!heard) return std::nullopt;
   return impl_->world.clock.now() - *heard;
 }

@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "env/world.h"
-#include "peer/failure_detector.h"
 #include "peer/membership.h"
+#include "peer/node_state.h"
 #include "peer/pacing.h"
 #include "wire/frame.h"
 
@@ -39,7 +39,9 @@ struct PeersOptions {
   uint32_t max_sessions_per_node = 16;       // incoming; several processes of one home share a NodeID
   uint64_t max_bytes_in_flight = 64 * kMiB;  // of requests, per peer
   Duration connect_timeout = std::chrono::seconds(5);
-  Duration gossip_period = std::chrono::seconds(1);
+  // How often each node probes one other (SWIM.md). Not set: 1 s while all addresses of the pool are private ones
+  // (LAN), else 5 s (WAN).
+  std::optional<Duration> probe_period{};
 };
 
 // Work counters, for tests and benchmarks.
@@ -75,13 +77,13 @@ class Peers {
   // To an address whose NodeID is not known yet (bootstrap): makes the session and tells who answers.
   env::Task<Result<NodeId>> dial(env::Address address, Duration timeout);
 
-  // What this node says of itself; signs and spreads it with the next gossip.
+  // What this node says of itself; signs and spreads it. Small changes of its figures wait for a while (limits.h).
   void set_own_record(const NodeInfo& info);
   // alive or suspect, with an address or a session: worth asking.
   bool usable(const NodeId& node) const;
   NodeState state(const NodeId& node) const;
   std::vector<NodeId> live_nodes() const;
-  // How long ago anybody heard from it, as far as is known; nothing: not in this process's life.
+  // How long ago this process itself heard from it; nothing: not in its life. A node talks to a few others only.
   std::optional<Duration> last_heard(const NodeId& node) const;
   // Called on the strand after the log or the node table changed: for saving it. One handler.
   void on_change(std::function<void()> handler);

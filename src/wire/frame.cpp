@@ -16,6 +16,8 @@ std::optional<MethodLimits> limits_of(Method method) {
       return MethodLimits{kMaxJoinBody, 0, kMaxJoinAnswer, 0};
     case Method::gossip:
       return MethodLimits{kMaxGossipBody, 0, kMaxGossipBody, 0};
+    case Method::swim:
+      return MethodLimits{kMaxSwimBody, 0, kMaxSwimBody, 0};
     case Method::shard_put:
       return MethodLimits{kMaxPackBody, kMaxShardSize, kMaxSmallBody, 0};
     case Method::shard_get:

@@ -29,6 +29,7 @@ enum class Method : uint8_t {
   ping = 1,
   join = 2,
   gossip = 3,
+  swim = 4,
   shard_put = 10,
   shard_get = 11,
   pack_header = 12,

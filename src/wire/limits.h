@@ -13,6 +13,8 @@ inline constexpr uint32_t kMaxHelloBody = 4 * kKiB;
 inline constexpr uint32_t kMaxJoinBody = 4 * kKiB;
 // A code and one line of text.
 inline constexpr uint32_t kMaxFailureBody = 1 * kKiB;
+// A probe and the news that ride on it: kMaxNewsBytes of them, and one piece that is larger alone.
+inline constexpr uint32_t kMaxSwimBody = 64 * kKiB;
 // Digests of some 20,000 nodes (50 bytes each), and pushed records beside them.
 inline constexpr uint32_t kMaxGossipBody = 4 * kMiB;
 // The member log and the node table of a pool of some thousand nodes. What does not fit comes with gossip.

@@ -123,7 +123,7 @@ std::optional<Code> refusal_in(const Heard& heard) {
 // Node 0 is honest, node 1 is a member's machine whose process is written here.
 struct Hostile : TestPool {
   explicit Hostile(uint64_t seed) : TestPool(seed, 2) {
-    start(0, {}, {.serve = true, .gossip_period = std::chrono::hours(10)});
+    start(0, {}, {.serve = true, .probe_period = std::chrono::hours(10)});
     NodeInfo info;
     info.addresses = {address(1)};
     info.boot_seq = info.sequence = 1;

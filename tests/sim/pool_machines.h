@@ -19,7 +19,7 @@ struct PoolSetup {
 };
 
 inline peer::PeersOptions quiet_gossip(bool serve) {
-  return {.serve = serve, .gossip_period = std::chrono::seconds(10)};  // the rounds of 30 nodes cost most of the time
+  return {.serve = serve, .probe_period = std::chrono::seconds(10)};  // the rounds of 30 nodes cost most of the time
 }
 
 class HolderMachine {
