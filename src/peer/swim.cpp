@@ -341,7 +341,7 @@ std::optional<Time> Swim::last_heard(const NodeId& node) const {
 
 // The machine slept, or had no time for this process: its clocks ran on while it could hear nobody.
 void Swim::overslept(Time due) {
-  if (!options_.notices_pauses) return;
+  if (!options_.cautious) return;
   const Time now = clock_.now();
   if (now - due <= options_.period) return;
   suspicions_.postpone(now - std::max(due, awake_since_));

@@ -73,7 +73,9 @@ struct SwimOptions {
   uint32_t confirmations = 3;  // that make it shortest
   uint32_t observers = 3;      // without which nobody has departed (1: as published)
   bool lifeguard = true;       // local health, buddies, dynamic suspicion
-  bool notices_pauses = true;  // time in which this process did not run counts for nothing
+  // What is not in the papers: time in which this process did not run counts for nothing, helpers have their time even
+  // when the period is over, and whoever was heard meanwhile is not doubted.
+  bool cautious = true;
 
   static SwimOptions lan() {
     return {.period = std::chrono::seconds(1),

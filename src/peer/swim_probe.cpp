@@ -131,7 +131,7 @@ env::Task<void> Swim::probe(Swim* self, NodeId target, bool counts) {
 
   const std::vector<NodeId> helpers = self->choose_helpers(target);
   const Time now = self->clock_.now();
-  const Duration left = std::max(deadline - now, self->options_.ack_timeout);
+  const Duration left = std::max(deadline - now, self->options_.cautious ? self->options_.ack_timeout : Duration{});
   attempt.asking += helpers.size();
   for (const NodeId& helper : helpers) {
     ++self->counters_.indirect;
@@ -148,10 +148,10 @@ env::Task<void> Swim::probe(Swim* self, NodeId target, bool counts) {
     co_return;
   }
   ++self->counters_.failed_probes;
-  if (self->options_.notices_pauses && end - deadline > self->options_.period) co_return;  // it was this node
+  if (self->options_.cautious && end - deadline > self->options_.period) co_return;  // it was this node
   // Helpers that say nothing at all: perhaps it is this node that hears nobody.
   self->change_health(helpers.empty() ? 1 : static_cast<int>(helpers.size() - attempt.nacks));
-  if (const auto heard = self->last_heard(target); heard && *heard > begun) co_return;
+  if (const auto heard = self->last_heard(target); self->options_.cautious && heard && *heard > begun) co_return;
   self->doubt(target);
 }
 

@@ -79,6 +79,11 @@ std::vector<Bytes> seeds() {
   for (const auto& entry : full.node_entries()) *push.add_entries() = entry;
   add(3, wire::encode(push));
   add(7, wire::encode(push));
+  wire::GossipRequest summary = full.digest_of_buckets(0, {});
+  summary.set_summary(true);
+  summary.set_table(full.summary());
+  add(3, wire::encode(summary));
+  add(7, wire::encode(full.digest_of_buckets(2, {0, 1, 2, 3})));
   return all;
 }
 
