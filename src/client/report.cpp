@@ -141,7 +141,7 @@ env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
     if (daemon) {
       for (const auto& seen : daemon->nodes()) {
         if (seen.node() != node.id.raw()) continue;
-        report.last_heard_seconds = static_cast<double>(seen.last_heard_ms()) / 1000;
+        if (seen.last_heard_ms() > 0) report.last_heard_seconds = static_cast<double>(seen.last_heard_ms()) / 1000;
         // The daemon has watched for longer than this command has run.
         if (!report.self && seen.state() <= static_cast<uint32_t>(peer::NodeState::removed))
           report.state = std::string(peer::to_string(static_cast<peer::NodeState>(seen.state())));

@@ -214,7 +214,7 @@ wire::AdminStatusResponse Daemon::status() const {
     seen->set_state(static_cast<uint32_t>(peers_->state(node.id)));
     const auto heard = peers_->last_heard(node.id);
     seen->set_last_heard_ms(
-        heard ? static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(*heard).count()) : 0);
+        heard ? std::max<uint64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(*heard).count()) : 0);
   }
   return response;
 }

@@ -52,6 +52,17 @@ void Suspicions::forget(const NodeId& node) {
   all_.erase(found);
 }
 
+void Suspicions::keep_observers(const std::function<bool(const NodeId&)>& counts) {
+  std::vector<NodeId> empty;
+  for (auto& [node, suspicion] : all_) {
+    hash_ ^= hash_of(suspicion, node);
+    std::erase_if(suspicion.doubts, [&](const auto& doubt) { return !counts(doubt.first); });
+    hash_ ^= hash_of(suspicion, node);
+    if (suspicion.doubts.empty()) empty.push_back(node);
+  }
+  for (const NodeId& node : empty) forget(node);
+}
+
 const Suspicions::Suspicion* Suspicions::find(const NodeId& node) const {
   const auto found = all_.find(node);
   return found == all_.end() ? nullptr : &found->second;

@@ -1,6 +1,7 @@
 #pragma once
 // Suspicions: which nodes are doubted, by whom, and since when. Pure: told what was learnt, asked what follows.
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <vector>
@@ -46,6 +47,8 @@ class Suspicions {
   // Its record is newer: the doubts about older ones end. True when there were any.
   bool refuted(const NodeId& node, const Incarnation& by);
   void forget(const NodeId& node);
+  // Those of others end: who is no member any more has no say, and newcomers would not believe it.
+  void keep_observers(const std::function<bool(const NodeId&)>& counts);
 
   const Suspicion* find(const NodeId& node) const;
   Suspicion* find(const NodeId& node);

@@ -233,6 +233,7 @@ void Swim::members_changed() {
     if (!host_.incarnation(node)) gone.push_back(node);
   }
   for (const NodeId& node : gone) suspicions_.forget(node);
+  suspicions_.keep_observers([&](const NodeId& by) { return by == self_ || host_.incarnation(by).has_value(); });
   std::erase_if(evidence_, [&](const auto& entry) { return !host_.incarnation(entry.first); });
   std::erase_if(failed_, [&](const NodeId& node) { return !host_.incarnation(node); });
   round_.clear();
@@ -271,7 +272,8 @@ void Swim::refute_now() {
   // Each refutation costs everybody some bytes, and a liar must not be able to cause more than one a period.
   if (refuted_at_ && now - *refuted_at_ < options_.period) return;
   const Incarnation doubted = *std::exchange(refute_, std::nullopt);
-  if (const auto own = host_.incarnation(self_); own && doubted < *own) return;  // refuted by another change already
+  const auto own = host_.incarnation(self_);
+  if (!own || doubted < *own) return;  // removed meanwhile; or refuted by another change already
   refuted_at_ = now;
   ++counters_.refutations;
   change_health(1);

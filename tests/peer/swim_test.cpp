@@ -88,6 +88,16 @@ TEST_CASE("two nodes that know the same doubts have the same hash, and so have t
   CHECK_FALSE(one.add(doubt(1, 8), at({})));
 }
 
+TEST_CASE("the doubts of those who are no members any more end with them") {
+  Suspicions suspicions, fresh;
+  for (uint8_t by : {2, 3}) suspicions.add(doubt(1, by), at({}));
+  suspicions.add(doubt(4, 3), at({}));
+  suspicions.keep_observers([](const NodeId& by) { return by != node(3); });
+  fresh.add(doubt(1, 2), at({}));
+  CHECK(suspicions.find(node(4)) == nullptr);
+  CHECK(suspicions.hash() == fresh.hash());
+}
+
 // --- news ---
 
 TEST_CASE("news are sent so many times, those that were sent least first, and not to who told them") {
