@@ -335,6 +335,40 @@ TEST_CASE("a removed member's sessions end, everywhere, and it cannot come back"
   }
 }
 
+TEST_CASE("a node needs a dozen sessions, however many nodes there are, and is quiet when nothing happens") {
+  constexpr size_t kNodes = 60;
+  TestPool pool(24, kNodes);
+  for (size_t i = 0; i < kNodes; ++i) pool.start(i, {pool.address(0)}, {.serve = true, .probe_period = seconds(5)});
+  REQUIRE(pool.sim.run_until([&] { return pool.all_know(kNodes); }, std::chrono::minutes(2)));
+  pool.sim.run_for(2 * kIdleTimeout + std::chrono::minutes(1));  // those of the beginning end
+  const auto before = pool.sim.network().total();
+  pool.sim.run_for(std::chrono::minutes(2));
+  const auto after = pool.sim.network().total();
+  CHECK(after.connects - before.connects <= kNodes / 10);
+  CHECK((after.bytes - before.bytes) * 2 / kNodes / 120 < 64);  // bytes a second, sent and received
+  for (size_t i = 0; i < kNodes; ++i) {
+    INFO(i);
+    CHECK(pool.peers(i).sessions() <= 3 * kRings);
+    CHECK(pool.peers(i).live_nodes().size() == kNodes);
+  }
+}
+
+TEST_CASE("a node that nobody can dial stays alive: it keeps sessions to those that watch it") {
+  TestPool pool(25, 20);
+  for (size_t i = 0; i < 19; ++i) pool.start(i, {pool.address(0)});
+  Daemon& hidden = pool.start_with(19, *pool.membership, {pool.address(0)});
+  NodeInfo info = *hidden.peers.membership().node(pool.node(19));
+  info.addresses.clear();
+  hidden.peers.set_own_record(info);
+  REQUIRE(pool.sim.run_until([&] { return pool.all_know(20); }, seconds(30)));
+  size_t departed = 0;
+  for (int second = 0; second < 300; ++second) {
+    pool.sim.run_for(seconds(1));
+    for (size_t i = 0; i < 19; ++i) departed += pool.peers(i).state(pool.node(19)) == NodeState::departed ? 1 : 0;
+  }
+  CHECK(departed == 0);
+}
+
 TEST_CASE("a further device of a member is admitted by its certificate alone") {
   TestPool pool(18, 2);
   pool.start_all();
