@@ -73,6 +73,9 @@ inline constexpr uint32_t kRings = 6;
 inline constexpr uint32_t kMaxLocalHealth = 8;
 // A node that was doubted keeps sessions to those that watch it for so long: it may be hard to reach from outside.
 inline constexpr Duration kReachBack = std::chrono::minutes(10);
+// Nobody departs sooner. A suspicion turns requests to others within seconds, and departure only starts repair: so a
+// machine that is busy, restarts, or changes its network for half a minute costs nobody a repair.
+inline constexpr Duration kLeastSuspicion = std::chrono::seconds(30);
 // One probe in so many, at most, goes to a departed node: so the halves of a healed pool meet again.
 inline constexpr uint64_t kProbeDeparted = 8;
 

@@ -97,6 +97,7 @@ class Peers::Impl {
       return std::ranges::all_of(info.addresses, [](const env::Address& address) { return is_private(address.host); });
     });
     SwimOptions chosen = lan ? SwimOptions::lan() : SwimOptions::wan();
+    chosen.least_suspicion = kLeastSuspicion;
     if (options.probe_period) {
       chosen.period = *options.probe_period;
       chosen.ack_timeout = chosen.period * 3 / 10;
@@ -256,6 +257,10 @@ bool Peers::usable(const NodeId& node) const {
   const NodeState state = impl_->state(node);
   return (state == NodeState::alive || state == NodeState::suspect) &&
          ((node == impl_->identity.node && impl_->options.serve) || impl_->table.reachable(node));
+}
+
+bool Peers::last_resort(const NodeId& node) const {
+  return impl_->state(node) == NodeState::departed && impl_->table.reachable(node);
 }
 
 NodeState Peers::state(const NodeId& node) const {

@@ -81,6 +81,8 @@ class Peers {
   void set_own_record(const NodeInfo& info);
   // alive or suspect, with an address or a session: worth asking.
   bool usable(const NodeId& node) const;
+  // Departed, with an address or a session: others may be wrong about it, so it is asked when nobody else is left.
+  bool last_resort(const NodeId& node) const;
   NodeState state(const NodeId& node) const;
   std::vector<NodeId> live_nodes() const;
   // How long ago this process itself heard from it; nothing: not in its life. A node talks to a few others only.

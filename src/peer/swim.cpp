@@ -219,6 +219,8 @@ void Swim::failed(const NodeId& node) {
 }
 
 void Swim::record_changed(const NodeId& node) {
+  // It lives: can this node reach it again, too?
+  if (failed_.contains(node) && std::ranges::find(recheck_, node) == recheck_.end()) recheck_.push_back(node);
   const auto incarnation = host_.incarnation(node);
   const auto* suspicion = suspicions_.find(node);
   if (!incarnation || !suspicion || *incarnation <= suspicion->incarnation) return;
@@ -292,11 +294,11 @@ Duration Swim::timeout_of(const Suspicions::Suspicion& suspicion) const {
   const size_t members = host_.members() - std::min(host_.members(), suspicions_.departed().size());
   const double periods = options_.alpha * std::max(1.0, std::log10(static_cast<double>(std::max<size_t>(members, 1))));
   const Duration low(static_cast<int64_t>(periods * static_cast<double>(options_.period.count())));
-  if (!options_.lifeguard) return low;
+  if (!options_.lifeguard) return std::max(low, options_.least_suspicion);
   // Confirmations that cannot come are not waited for.
   const size_t expected = members < options_.confirmations + 2 ? 0 : options_.confirmations;
   const Duration high(static_cast<int64_t>(options_.beta * static_cast<double>(low.count())));
-  return suspicion_timeout(low, high, suspicion.doubts.size() - 1, expected);
+  return std::max(suspicion_timeout(low, high, suspicion.doubts.size() - 1, expected), options_.least_suspicion);
 }
 
 void Swim::expire() {

@@ -71,6 +71,7 @@ struct SwimOptions {
   // Suspicion lasts alpha * log10(n) periods, and up to beta times as long while nobody confirms it (Lifeguard: 5, 6).
   double alpha = 5, beta = 6;
   uint32_t confirmations = 3;  // that make it shortest
+  Duration least_suspicion{};  // and never shorter than this (not in the papers)
   uint32_t observers = 3;      // without which nobody has departed (1: as published)
   bool lifeguard = true;       // local health, buddies, dynamic suspicion
   // What is not in the papers: time in which this process did not run counts for nothing, helpers have their time even

@@ -115,6 +115,16 @@ std::vector<NodeId> PackLocator::siblings(const PackRef& ref) {
   }
   for (const NodeId& node : ref.holders) add(node);
   for (const NodeId& node : pack.siblings) add(node);
+  if (list.size() >= ref.geometry.k) return list;
+  // These alone do not have the pack: perhaps some that are held for departed answer.
+  auto add_away = [&](const NodeId& node) {
+    if (!node.is_zero() && state_.peers.last_resort(node) && listed.insert(node).second) list.push_back(node);
+  };
+  for (const auto& [key, statement] : pack.said) {
+    if (statement.held) add_away(key.second);
+  }
+  for (const NodeId& node : ref.holders) add_away(node);
+  for (const NodeId& node : pack.siblings) add_away(node);
   return list;
 }
 

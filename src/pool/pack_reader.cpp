@@ -276,18 +276,19 @@ class PackReader::Reconstruction {
     }
     return std::nullopt;
   }
-  // Of another slot: the fastest first, those that failed lately last.
+  // Of another slot: the fastest first, then those that failed lately, and last those that are held for departed.
   std::optional<std::pair<uint8_t, NodeId>> next_other() {
-    using Rank = std::tuple<bool, bool, Duration, uint8_t>;
+    using Rank = std::tuple<bool, bool, bool, Duration, uint8_t>;
     std::optional<std::pair<Rank, NodeId>> best;
     const auto slots = static_cast<uint8_t>(ref_.geometry.k + ref_.geometry.m);
     for (uint8_t slot = 0; slot < slots; ++slot) {
       if (have_.contains(slot)) continue;
       for (const NodeId& node : owner_.locator_.holders(ref_, slot)) {
-        if (!may_ask(slot, node)) continue;
+        const bool away = !may_ask(slot, node);
+        if (away && (asked_.contains({slot, node}) || !owner_.state_.peers.last_resort(node))) continue;
         // A slot that is already asked for is asked again elsewhere only when nothing else is left.
-        const Rank rank{pending_.contains(slot), resting(node), owner_.state_.holders.expected(node, range_.length),
-                        slot};
+        const Rank rank{away, pending_.contains(slot), resting(node),
+                        owner_.state_.holders.expected(node, range_.length), slot};
         if (!best || rank < best->first) best = {rank, node};
       }
     }

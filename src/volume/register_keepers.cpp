@@ -98,7 +98,7 @@ env::Task<Result<std::optional<RegisterConfig>>> choose_next_keepers(env::World 
     for (size_t i = 0; i < now.keepers.size(); ++i) {
       if (instances[i].has_value() != answers) continue;
       const auto node = std::ranges::find(all, now.keepers[i], &KeeperCandidate::node);
-      const bool gone = node == all.end() || node->gone || (answers && !node->lends);
+      const bool gone = node == all.end() || (answers ? !node->lends : node->gone);
       if (gone || (answers && *instances[i] != now.instances[i])) continue;
       kept.keepers.push_back(now.keepers[i]);
       kept.instances.push_back(now.instances[i]);

@@ -170,21 +170,25 @@ env::Task<void> Proposer::peek_one(Proposer& self, std::shared_ptr<Discovery> fo
 
 env::Task<Result<bool>> Proposer::discover(Time deadline) {
   std::vector<KeeperCandidate> nodes = transport_.nodes();
-  std::erase_if(nodes, [](const KeeperCandidate& node) { return node.gone; });
   sort_by_rendezvous(founding_.order_key, nodes);
-  // Those that keep registers now come before those that once did.
+  // Those that keep registers now come before those that once did, and last those that are held for gone: they may
+  // answer all the same.
   std::vector<KeeperCandidate> late;
-  for (const KeeperCandidate& node : nodes) {
-    if (!node.usable || !node.lends) late.push_back(node);
+  for (const bool gone : {false, true}) {
+    for (const KeeperCandidate& node : nodes) {
+      if (node.gone == gone && (gone || !node.usable || !node.lends)) late.push_back(node);
+    }
   }
-  std::erase_if(nodes, [](const KeeperCandidate& node) { return !node.usable || !node.lends; });
+  std::erase_if(nodes, [](const KeeperCandidate& node) { return node.gone || !node.usable || !node.lends; });
   nodes.insert(nodes.end(), late.begin(), late.end());
   peeks_asked_ = peeks_answered_ = 0;
-  for (size_t first = 0; first < nodes.size() && world_.clock.now() < deadline; first += kPeekBatch) {
+  for (size_t first = 0, end = 0; first < nodes.size() && world_.clock.now() < deadline; first = end) {
     auto found = std::make_shared<Discovery>(world_.executor);
-    for (size_t i = first; i < std::min(first + kPeekBatch, nodes.size()); ++i) {
-      found->nodes.emplace_back(nodes[i].node, nodes[i].lends);
-      if (nodes[i].lends) ++peeks_asked_;
+    end = std::min(first + kPeekBatch, nodes.size());
+    while (nodes[end - 1].gone && !nodes[first].gone) --end;  // nobody waits for those with the others
+    for (size_t i = first; i < end; ++i) {
+      found->nodes.emplace_back(nodes[i].node, nodes[i].lends && !nodes[i].gone);
+      if (nodes[i].lends && !nodes[i].gone) ++peeks_asked_;
     }
     found->open = found->nodes.size();
     env::TaskGroup group(world_.executor);

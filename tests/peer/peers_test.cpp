@@ -335,6 +335,33 @@ TEST_CASE("a removed member's sessions end, everywhere, and it cannot come back"
   }
 }
 
+TEST_CASE("a removal at thirty nodes closes all sessions of the member at once, everywhere") {
+  constexpr size_t kNodes = 30;
+  TestPool pool(26, kNodes);
+  const bool device_only = GENERATE(false, true);
+  // The slow profile: what closes sessions is the news itself, and not the next probe.
+  for (size_t i = 0; i < kNodes; ++i) pool.start(i, {pool.address(0)}, {.serve = true, .probe_period = seconds(5)});
+  REQUIRE(pool.sim.run_until([&] { return pool.all_know(kNodes); }, std::chrono::minutes(1)));
+  // A request that nobody answers holds a session of each node with the one that goes, in both directions.
+  const size_t gone = kNodes - 1;
+  for (size_t i = 0; i < gone; ++i)
+    REQUIRE(pool.call(i % 2 ? i : gone, i % 2 ? gone : i, wire::Method::ping, ping_body()));
+  REQUIRE(pool.peers(gone).sessions() >= kNodes - 1);
+  const std::string action = device_only ? revoke_action(pool.node(gone)) : remove_action(pool.member(gone));
+  REQUIRE(pool.peers(0).membership().append(pool.identities[0], 1, action));
+  pool.peers(0).membership_changed();
+  const Time removed = pool.sim.now();
+  const auto known = [&] {
+    return static_cast<size_t>(std::ranges::count_if(
+        pool.daemons, [&](Daemon* daemon) { return daemon->peers.state(pool.node(gone)) == NodeState::removed; }));
+  };
+  REQUIRE(pool.sim.run_until([&] { return known() >= kNodes - 1 && pool.peers(gone).sessions() == 0; }, seconds(20)));
+  CHECK(pool.sim.now() - removed < seconds(3));  // a few rounds of news, 1 s each
+  UNSCOPED_INFO("after " << std::chrono::duration_cast<milliseconds>(pool.sim.now() - removed).count() << " ms");
+  for (size_t i = 0; i < gone; ++i)
+    CHECK(pool.call(gone, i, wire::Method::ping, ping_body()).error().code == Code::denied);
+}
+
 TEST_CASE("a node needs a dozen sessions, however many nodes there are, and is quiet when nothing happens") {
   constexpr size_t kNodes = 60;
   TestPool pool(24, kNodes);

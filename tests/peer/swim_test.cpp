@@ -6,6 +6,7 @@
 
 #include "peer/follower.h"
 #include "peer/lan.h"
+#include "peer/limits.h"
 #include "peer/swim_world.h"
 
 namespace cairn::peer {
@@ -256,6 +257,25 @@ TEST_CASE("a machine that slept doubts nobody for it, and the others take it bac
   world.run_for(awake - world.now());
   CHECK(world.run_until([&] { return all_say(world, 0, NodeState::alive); }, seconds(20)));
   CHECK(departed_by_sleeper == 0);
+}
+
+TEST_CASE("a machine that has no time for some seconds is suspect, but not departed") {
+  SwimWorldOptions options = few(10, 5);
+  options.swim.least_suspicion = kLeastSuspicion;
+  SwimWorld world(options);
+  world.run_for(seconds(5));
+  std::map<NodeState, size_t> seen;
+  world.on_state = [&](size_t, size_t, NodeState state) { ++seen[state]; };
+  for (int i = 0; i < 5; ++i) {
+    world.freeze(3, seconds(20));
+    world.run_for(seconds(25));
+    CHECK(world.run_until([&] { return all_say(world, 3, NodeState::alive); }, seconds(10)));
+  }
+  CHECK(seen[NodeState::suspect] >= 5 * 8);
+  CHECK(seen[NodeState::departed] == 0);
+  // One that is away does depart.
+  world.crash(3);
+  CHECK(world.run_until([&] { return all_say(world, 3, NodeState::departed); }, minutes(1)));
 }
 
 TEST_CASE("a newcomer that knows one node is known to all, and knows all") {

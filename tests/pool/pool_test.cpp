@@ -206,6 +206,33 @@ TEST_CASE("packs written while two of six do not answer are narrower, and no les
   CHECK(pool.write(pool.pack_now()).error().code == Code::too_few_peers);
 }
 
+TEST_CASE("holders that all others hold for departed are read from, when nobody else has the bytes") {
+  Cluster cluster(5, 19, {.code = std::pair(4U, 1U)});
+  const auto pack = cluster.pack(4, 1);
+  const PackRef ref = cluster.write_all(pack);
+  // The holders cannot reach two of theirs; the client can.
+  for (sim::NodeIndex away : {3U, 4U}) {
+    for (sim::NodeIndex other = 0; other < 5; ++other) {
+      if (other == away) continue;
+      cluster.sim.network().block(away, other);
+      cluster.sim.network().block(other, away);
+    }
+  }
+  cluster.sim.network().block(5, 3);  // so that the client asks the others how the nodes are
+  cluster.sim.network().block(5, 4);
+  const auto departed = [&](size_t i) {
+    return cluster.client_machine->peers.state(cluster.id(i)) == peer::NodeState::departed;
+  };
+  REQUIRE(cluster.sim.run_until([&] { return departed(3) && departed(4); }, std::chrono::minutes(15)));
+  CHECK(cluster.client->geometry_now().k == 4);
+  CHECK_FALSE(cluster.client_machine->peers.usable(cluster.id(4)));
+  const auto lost = static_cast<uint32_t>(std::ranges::find(ref.holders, cluster.id(3)) - ref.holders.begin());
+  CHECK_FALSE(cluster.read(ref, pack, lost < 4 ? lost : 0, 0, 1000));  // three of five slots
+  for (sim::NodeIndex away : {3U, 4U}) cluster.sim.network().unblock(5, away);
+  cluster.sim.run_for(std::chrono::seconds(20));  // a dial that failed is not repeated at once
+  cluster.require_readable(ref, pack);
+}
+
 TEST_CASE("too few domains refuse a pack, full stores say that they are full, and nothing is lost by it") {
   Cluster few(3, 1, {.code = std::pair{4U, 2U}});
   REQUIRE(few.write(few.pack(4, 2)).error().code == Code::too_few_peers);

@@ -235,7 +235,9 @@ void PoolSim::one_fault() {
         crash_holder(i, prng_.chance(0.5) ? CrashKind::power : CrashKind::process);
       } else {
         node.disk().crash_after(prng_.below(30), [this, i] {
-          sim_.after(milliseconds(prng_.below(1500)), [this, i] { crash_holder(i, CrashKind::power); });
+          sim_.after(milliseconds(prng_.below(1500)), [this, i] {
+            if (sim_.node(i).disk().dead()) crash_holder(i, CrashKind::power);  // unless it was repaired meanwhile
+          });
         });
       }
       return;

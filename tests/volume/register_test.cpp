@@ -168,6 +168,25 @@ TEST_CASE("a keeper that lost its disk counts as another node and is replaced") 
   CHECK(still->content == content("x"));
 }
 
+TEST_CASE("keepers that are held for gone, and answer, are found and stay") {
+  Cluster cluster(23, 6);
+  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
+  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
+  auto state = cluster.run(reg.write({}, content("x")));
+  REQUIRE(state);
+  for (const NodeId& keeper : state->config.keepers) cluster.set_gone(*cluster.find(keeper), true);
+  Register finder(cluster.machine(1).world(), cluster.machine(1), *founding);
+  auto found = cluster.run(finder.read());
+  REQUIRE(found);
+  CHECK(found->content == content("x"));
+  REQUIRE(cluster.run(finder.adapt_keepers()));
+  auto after = cluster.run(finder.read());
+  REQUIRE(after);
+  CHECK(std::ranges::all_of(state->config.keepers, [&](const NodeId& keeper) {
+    return std::ranges::find(after->config.keepers, keeper) != after->config.keepers.end();
+  }));
+}
+
 TEST_CASE("keepers that all lost their disks do not say that nothing was written") {
   Cluster cluster(11, 4);
   cluster.set_lending(3);
