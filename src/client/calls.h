@@ -2,11 +2,14 @@
 // Calls: the operations of a drive that are under way, each of which may be interrupted.
 //
 // A call runs at once, on its caller's stack, as far as it gets: most file operations need no waiting at all, and then
-// cost neither a turn of the loop nor an entry here. Strand only.
+// cost neither a turn of the loop nor an entry here. One that waits too long can be ended. Strand only.
 
+#include <cerrno>
 #include <coroutine>
 #include <functional>
+#include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "env/task.h"
 
@@ -15,7 +18,7 @@ namespace cairn::client {
 class Calls {
  public:
   using Ticket = uint64_t;
-  Calls() = default;
+  explicit Calls(env::Clock& clock) : clock_(clock) {}
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;
   // Destroys what runs, unanswered: interrupt_all() answers.
@@ -25,11 +28,13 @@ class Calls {
 
   // A ticket for begin(); from any thread where the caller keeps the counter apart.
   // Runs `task` and hands its result to `done`, with `ticket` for interrupt(). True: it has ended already.
-  // `interrupted`: what done is given when interrupt() ends it.
+  // `failed`: makes what done is given when it is ended: by interrupt() with EINTR, by expire() with EIO.
+  // `patience`: how long it may take; none: as long as it likes.
   template <class T>
-  bool begin(Ticket ticket, env::Task<T> task, std::move_only_function<void(T)> done, T interrupted) {
+  bool begin(Ticket ticket, env::Task<T> task, std::move_only_function<void(T)> done, T (*failed)(int error),
+             std::optional<Duration> patience = std::nullopt) {
     bool ended = false;
-    auto root = run<T>(std::move(task), std::move(done), std::move(interrupted));
+    auto root = run<T>(std::move(task), std::move(done), failed);
     auto& promise = root.handle.promise();
     promise.calls = this;
     promise.ticket = ticket;
@@ -38,18 +43,29 @@ class Calls {
     handle.resume();
     if (ended) return true;
     promise.ended = nullptr;
-    running_.emplace(ticket, Running{handle, &promise});
+    running_.emplace(ticket,
+                     Running{handle, &promise, patience ? std::optional(clock_.now() + *patience) : std::nullopt});
     return false;
   }
 
-  void interrupt(Ticket ticket) {
+  void interrupt(Ticket ticket, int error = EINTR) {
     const auto found = running_.find(ticket);
     if (found == running_.end()) return;
     const Running call = found->second;
     running_.erase(found);
-    auto answer = call.promise->take_interrupted();
+    auto answer = call.promise->take_failed(error);
     call.handle.destroy();
     answer();
+  }
+  // Ends those whose time is over; how many.
+  size_t expire() {
+    const Time now = clock_.now();
+    std::vector<Ticket> over;
+    for (const auto& [ticket, call] : running_) {
+      if (call.deadline && *call.deadline <= now) over.push_back(ticket);
+    }
+    for (const Ticket ticket : over) interrupt(ticket, EIO);
+    return over.size();
   }
   void interrupt_all() {
     while (!running_.empty()) interrupt(running_.begin()->first);
@@ -60,9 +76,8 @@ class Calls {
   struct PromiseBase {
     Calls* calls = nullptr;
     Ticket ticket = 0;
-    bool* ended = nullptr;                                                        // while begin() is running
-    std::move_only_function<std::move_only_function<void()>()> make_interrupted;  // takes the callback out
-    std::move_only_function<void()> take_interrupted() { return make_interrupted(); }
+    bool* ended = nullptr;                                                      // while begin() is running
+    std::move_only_function<std::move_only_function<void()>(int)> take_failed;  // takes the callback out
 
     struct Final {
       bool await_ready() const noexcept { return false; }
@@ -88,10 +103,9 @@ class Calls {
   struct Root {
     struct promise_type : PromiseBase {
       // The coroutine's own copies of its arguments.
-      promise_type(env::Task<T>&, std::move_only_function<void(T)>& done, T& interrupted) {
-        make_interrupted = [&done, &interrupted]() -> std::move_only_function<void()> {
-          return
-              [callback = std::move(done), result = std::move(interrupted)]() mutable { callback(std::move(result)); };
+      promise_type(env::Task<T>&, std::move_only_function<void(T)>& done, T (*&failed)(int)) {
+        this->take_failed = [&done, failed](int error) -> std::move_only_function<void()> {
+          return [callback = std::move(done), failed, error]() mutable { callback(failed(error)); };
         };
       }
       Root get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
@@ -99,7 +113,7 @@ class Calls {
     std::coroutine_handle<promise_type> handle;
   };
   template <class T>
-  static Root<T> run(env::Task<T> task, std::move_only_function<void(T)> done, T /*interrupted*/) {
+  static Root<T> run(env::Task<T> task, std::move_only_function<void(T)> done, T (*)(int)) {
     auto result = co_await std::move(task);
     done(std::move(result));
   }
@@ -107,7 +121,9 @@ class Calls {
   struct Running {
     std::coroutine_handle<> handle;
     PromiseBase* promise;
+    std::optional<Time> deadline;
   };
+  env::Clock& clock_;
   std::unordered_map<Ticket, Running> running_;
 };
 

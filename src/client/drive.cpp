@@ -9,6 +9,7 @@ namespace cairn {
 namespace {
 
 // Space and status of the pool change slowly; a `df` may be this old.
+constexpr Duration kLateLook = std::chrono::milliseconds(500);  // for calls whose time is over
 constexpr Duration kSpaceEvery = std::chrono::seconds(5);
 
 }  // namespace
@@ -32,9 +33,11 @@ Drive::Impl::Impl(std::unique_ptr<client::Core> opened, DriveOptions wanted)
     : core(std::move(opened)),
       options(std::move(wanted)),
       world(core->world()),
+      calls(world.clock),
       background(std::make_unique<env::TaskGroup>(world.executor)) {}
 
 env::Task<Status> Drive::Impl::open() {
+  background->spawn(end_late_calls());
   if (options.snapshots) co_return co_await open_snapshots();
   // Without the pool the volume opens as this journal last knew it.
   auto settled = co_await core->settle();
@@ -46,6 +49,7 @@ env::Task<Status> Drive::Impl::open() {
         auto head = co_await volume::Drive::last_head(world, folder);
         if (!head) co_return fail(std::move(head.error()));
         how.last_head = std::move(*head);
+        how.read_patience = options.timeout;
         co_return Status{};
       });
   if (!open && open.error().code == Code::not_found) co_return co_await open_snapshots();  // of that name?
@@ -73,7 +77,7 @@ env::Task<Status> Drive::Impl::open() {
 env::Task<Status> Drive::Impl::open_snapshots() {
   auto settled = co_await core->settle();
   if (!settled) co_return fail(std::move(settled.error()));
-  auto opened = co_await client::open_snapshot_files(*core, options.volume, options.snapshots, options.timeout);
+  auto opened = co_await client::open_snapshot_files(*core, options.volume, options.snapshots);
   if (!opened) co_return fail(std::move(opened.error()), "no volume and no snapshot of this name");
   snapshots = std::move(*opened);
   options.read_only = true;
@@ -112,6 +116,14 @@ void Drive::Impl::set_space() {
                                   .free = static_cast<uint64_t>(static_cast<double>(free) * share),
                                   .files = volume_ != nullptr ? volume_->volume->head().files : 0};
   drive ? drive->set_space(space) : void(space_ = space);
+}
+
+env::Task<void> Drive::Impl::end_late_calls() {
+  while (true) {
+    co_await env::sleep_for(world.clock, kLateLook);
+    if (const size_t late = calls.expire(); late > 0)
+      world.log.warning("reads_timed_out", "errno=EHOSTUNREACH count={}", late);
+  }
 }
 
 env::Task<void> Drive::Impl::keep_space() {

@@ -27,16 +27,17 @@ class Drive::Impl {
         [this, begin = std::move(begin)]() mutable -> T { return files != nullptr ? begin() : refuse<T>(); },
         std::move(turn), std::move(reply));
   }
-  // A call of the volume's file system, or the snapshots': `begin(files)`.
+  // A call of the volume's file system, or the snapshots': `begin(files)`. It fails with EIO when the pool does not
+  // give in time what it needs.
   template <class Begin, class Turn, class U>
   Ticket read_call(Begin begin, Turn turn, Reply<U> reply) {
     return free_call(
         [this, begin = std::move(begin)]() mutable { return snapshots ? begin(*snapshots) : begin(*files); },
-        std::move(turn), std::move(reply));
+        std::move(turn), std::move(reply), options.timeout);
   }
   // Starts `begin()` on the strand; its result, turned by `turn`, answers the call.
   template <class Begin, class Turn, class U>
-  Ticket free_call(Begin begin, Turn turn, Reply<U> reply) {
+  Ticket free_call(Begin begin, Turn turn, Reply<U> reply, std::optional<Duration> patience = std::nullopt) {
     using T = TaskResult<std::invoke_result_t<Begin&>>;
     const Ticket ticket = next_ticket.fetch_add(1, std::memory_order_relaxed);
     auto done = [turn = std::move(turn), reply = std::move(reply)](T result) mutable {
@@ -53,11 +54,11 @@ class Drive::Impl {
         done(volume::fs_fail(EINTR));
         return 0;
       }
-      return calls.begin<T>(ticket, begin(), std::move(done), volume::fs_fail(EINTR)) ? 0 : ticket;
+      return calls.begin<T>(ticket, begin(), std::move(done), &failed<T>, patience) ? 0 : ticket;
     }
-    world.executor.post([this, ticket, begin = std::move(begin), done = std::move(done)]() mutable {
+    world.executor.post([this, ticket, patience, begin = std::move(begin), done = std::move(done)]() mutable {
       if (closing) return done(volume::fs_fail(EINTR));
-      calls.begin<T>(ticket, begin(), std::move(done), volume::fs_fail(EINTR));
+      calls.begin<T>(ticket, begin(), std::move(done), &failed<T>, patience);
     });
     return ticket;
   }
@@ -87,6 +88,11 @@ class Drive::Impl {
   template <class T>
   using TaskResult = typename ResultOf<T>::type;
 
+  template <class T>
+  static T failed(int error) {
+    return volume::fs_fail(error);
+  }
+  env::Task<void> end_late_calls();
   template <class T>
   static T refuse() {
     co_return volume::fs_fail(EROFS);

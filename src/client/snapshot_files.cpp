@@ -51,7 +51,7 @@ NodeInfo SnapshotFiles::folder_of_all() const {
 }
 
 SnapshotFiles::Reply<Inode> SnapshotFiles::load(Place place) {
-  auto inode = co_await within(trees_[place.tree].view.inode(place.inode));
+  auto inode = co_await answered(trees_[place.tree].view.inode(place.inode));
   co_return inode;
 }
 
@@ -64,7 +64,7 @@ SnapshotFiles::Reply<NodeInfo> SnapshotFiles::lookup(uint64_t parent, std::strin
   } else {
     const auto place = place_of(parent);
     if (!place) co_return fs_fail(ESTALE);
-    auto entry = co_await within(trees_[place->tree].view.lookup(place->inode, std::move(name)));
+    auto entry = co_await answered(trees_[place->tree].view.lookup(place->inode, std::move(name)));
     if (!entry) co_return std::unexpected(entry.error());
     found = {.tree = place->tree, .inode = entry->inode};
   }
@@ -85,7 +85,7 @@ SnapshotFiles::Reply<NodeInfo> SnapshotFiles::attributes(uint64_t number) {
 SnapshotFiles::Reply<std::string> SnapshotFiles::read_link(uint64_t number) {
   const auto place = place_of(number);
   if (!place) co_return fs_fail(ESTALE);
-  auto target = co_await within(trees_[place->tree].view.read_link(place->inode));
+  auto target = co_await answered(trees_[place->tree].view.read_link(place->inode));
   co_return target;
 }
 
@@ -93,7 +93,7 @@ SnapshotFiles::Reply<std::string> SnapshotFiles::get_xattr(uint64_t number, std:
   if (is_folder_of_all(number)) co_return fs_fail(ENODATA);
   const auto place = place_of(number);
   if (!place) co_return fs_fail(ESTALE);
-  auto all = co_await within(trees_[place->tree].view.xattrs(place->inode));
+  auto all = co_await answered(trees_[place->tree].view.xattrs(place->inode));
   if (!all) co_return std::unexpected(all.error());
   const auto found = std::ranges::find(*all, name, &volume::Xattr::name);
   if (found == all->end()) co_return fs_fail(ENODATA);
@@ -105,7 +105,7 @@ SnapshotFiles::Reply<std::vector<std::string>> SnapshotFiles::list_xattrs(uint64
   if (is_folder_of_all(number)) co_return names;
   const auto place = place_of(number);
   if (!place) co_return fs_fail(ESTALE);
-  auto all = co_await within(trees_[place->tree].view.xattrs(place->inode));
+  auto all = co_await answered(trees_[place->tree].view.xattrs(place->inode));
   if (!all) co_return std::unexpected(all.error());
   for (volume::Xattr& xattr : *all) names.push_back(std::move(xattr.name));
   co_return names;
@@ -155,7 +155,7 @@ env::Task<volume::FsStatus> SnapshotFiles::list_more(Open& open, size_t until) {
   while (!open.whole && open.entries.size() < until) {
     const std::string after = open.entries.size() > 2 ? open.entries.back().name : "";
     const size_t before = open.entries.size();
-    auto more = co_await within(trees_[open.place.tree].view.list(open.place.inode, after, kListPage));
+    auto more = co_await answered(trees_[open.place.tree].view.list(open.place.inode, after, kListPage));
     if (!more) co_return std::unexpected(more.error());
     if (open.entries.size() != before) continue;  // another read of the same handle was faster
     open.whole = more->size() < kListPage;
@@ -193,7 +193,7 @@ SnapshotFiles::Reply<std::vector<DirectoryItem>> SnapshotFiles::read_directory(u
   }
   std::vector<volume::InodeId> ids;
   for (size_t i = first; i < items.size(); ++i) ids.push_back(places[i].inode);
-  auto inodes = co_await within(trees_[open.place.tree].view.inodes(std::move(ids)));
+  auto inodes = co_await answered(trees_[open.place.tree].view.inodes(std::move(ids)));
   if (!inodes) co_return std::unexpected(inodes.error());
   for (size_t i = first; i < items.size(); ++i) {
     auto& inode = (*inodes)[i - first];
@@ -206,7 +206,7 @@ SnapshotFiles::Reply<std::vector<Buffer>> SnapshotFiles::read(uint64_t handle, u
   const auto found = open_.find(handle);
   if (found == open_.end()) co_return fs_fail(EBADF);
   const Place place = found->second.place;
-  auto bytes = co_await within(trees_[place.tree].view.read(place.inode, offset, length));
+  auto bytes = co_await answered(trees_[place.tree].view.read(place.inode, offset, length));
   if (!bytes) co_return std::unexpected(bytes.error());
   std::vector<Buffer> pieces;
   if (!bytes->empty()) pieces.push_back(Buffer::copy_of(*bytes));
@@ -220,7 +220,7 @@ SnapshotFiles::Reply<uint64_t> SnapshotFiles::seek_data(uint64_t number, uint64_
   if (!inode) co_return std::unexpected(inode.error());
   if (offset >= inode->size) co_return fs_fail(ENXIO);
   if (offset < inode->inline_data.size()) co_return offset;
-  auto next = co_await within(trees_[place->tree].view.extents(place->inode, offset, inode->size, 1));
+  auto next = co_await answered(trees_[place->tree].view.extents(place->inode, offset, inode->size, 1));
   if (!next) co_return std::unexpected(next.error());
   if (next->empty()) co_return fs_fail(ENXIO);
   co_return std::max(offset, next->front().offset);
@@ -234,7 +234,7 @@ SnapshotFiles::Reply<uint64_t> SnapshotFiles::seek_hole(uint64_t number, uint64_
   if (offset >= inode->size) co_return fs_fail(ENXIO);
   if (offset < inode->inline_data.size()) co_return static_cast<uint64_t>(inode->inline_data.size());
   while (offset < inode->size) {
-    auto run = co_await within(trees_[place->tree].view.extents(place->inode, offset, inode->size, kExtentPage));
+    auto run = co_await answered(trees_[place->tree].view.extents(place->inode, offset, inode->size, kExtentPage));
     if (!run) co_return std::unexpected(run.error());
     if (run->empty()) co_return offset;
     for (const volume::Extent& extent : *run) {
@@ -245,8 +245,7 @@ SnapshotFiles::Reply<uint64_t> SnapshotFiles::seek_hole(uint64_t number, uint64_
   co_return std::min(offset, inode->size);
 }
 
-env::Task<Result<std::unique_ptr<SnapshotFiles>>> open_snapshot_files(Core& core, std::string name, bool as_folders,
-                                                                      Duration timeout) {
+env::Task<Result<std::unique_ptr<SnapshotFiles>>> open_snapshot_files(Core& core, std::string name, bool as_folders) {
   std::vector<SnapshotFiles::Tree> trees;
   if (as_folders) {
     auto open = co_await core.open_volume(name, false);
@@ -273,7 +272,7 @@ env::Task<Result<std::unique_ptr<SnapshotFiles>>> open_snapshot_files(Core& core
     if (!root) co_return fail(std::move(root.error()), found->subfolder);
     trees.push_back({.name = "", .view = std::move(*view), .root = root->id, .time = found->info.created});
   }
-  co_return std::make_unique<SnapshotFiles>(core.world(), std::move(trees), as_folders, timeout);
+  co_return std::make_unique<SnapshotFiles>(std::move(trees), as_folders);
 }
 
 }  // namespace cairn::client

@@ -23,8 +23,7 @@ class SnapshotFiles {
   using Reply = env::Task<volume::FsResult<T>>;
 
   // `as_folders`: the root has a folder for each; else there is one tree, and the root is its.
-  SnapshotFiles(env::World world, std::vector<Tree> trees, bool as_folders, Duration timeout)
-      : world_(world), trees_(std::move(trees)), as_folders_(as_folders), timeout_(timeout) {}
+  SnapshotFiles(std::vector<Tree> trees, bool as_folders) : trees_(std::move(trees)), as_folders_(as_folders) {}
 
   Reply<volume::NodeInfo> lookup(uint64_t parent, std::string name);
   Reply<volume::NodeInfo> attributes(uint64_t number);
@@ -62,17 +61,14 @@ class SnapshotFiles {
   env::Task<volume::FsStatus> list_more(Open& open, size_t until);
 
   template <class T>
-  Reply<T> within(env::Task<Result<T>> task) {
-    auto result =
-        co_await env::with_deadline(world_.executor, world_.clock, world_.clock.now() + timeout_, std::move(task));
+  Reply<T> answered(env::Task<Result<T>> task) {
+    auto result = co_await std::move(task);
     if (!result) co_return std::unexpected(volume::errno_of(result.error()));
     co_return std::move(*result);
   }
 
-  env::World world_;
   std::vector<Tree> trees_;
   bool as_folders_;
-  Duration timeout_;
   // Numbers of what was looked up in one of several trees: 2 and on.
   std::map<Place, uint64_t> numbers_;
   std::vector<Place> places_;
@@ -81,7 +77,6 @@ class SnapshotFiles {
 };
 
 // The volume `name` as snapshots, or the snapshot `name` ("latest", an ID). Code::not_found.
-env::Task<Result<std::unique_ptr<SnapshotFiles>>> open_snapshot_files(Core& core, std::string name, bool as_folders,
-                                                                      Duration timeout);
+env::Task<Result<std::unique_ptr<SnapshotFiles>>> open_snapshot_files(Core& core, std::string name, bool as_folders);
 
 }  // namespace cairn::client

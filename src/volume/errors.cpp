@@ -20,4 +20,8 @@ bool ends_the_work(const Error& error) {
   }
 }
 
+bool is_away(Code code) {
+  return code == Code::too_few_peers || code == Code::unreachable || code == Code::timeout || code == Code::closed;
+}
+
 }  // namespace cairn::volume

@@ -1,5 +1,5 @@
 #pragma once
-// Which errors of a file's work concern that file alone.
+// What an error means for the work that met it.
 
 #include "base/result.h"
 
@@ -7,5 +7,8 @@ namespace cairn::volume {
 
 // Errors of one local file are noted and the work goes on; what concerns the pool ends it.
 bool ends_the_work(const Error& error);
+
+// It failed because the pool could not be reached, which may pass.
+bool is_away(Code code);
 
 }  // namespace cairn::volume

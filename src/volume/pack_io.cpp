@@ -1,5 +1,7 @@
 #include "volume/pack_io.h"
 
+#include "volume/errors.h"
+
 namespace cairn::volume {
 
 namespace {
@@ -37,8 +39,46 @@ class RegisterHead final : public HeadRegister {
   Register& head_;
 };
 
+// Between the tries of a read: someone who waits for a disk does not notice less.
+constexpr Duration kFirstRetry = std::chrono::milliseconds(100);
+constexpr Duration kLastRetry = std::chrono::seconds(2);
+
+class PatientPackIo final : public PackIo {
+ public:
+  PatientPackIo(PackIo& inner, env::World world, Duration patience)
+      : inner_(inner), world_(world), patience_(patience) {}
+  content::PackGeometry geometry_now() const override { return inner_.geometry_now(); }
+  env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override { return inner_.write(std::move(pack)); }
+  env::Task<uint64_t> settle() override { return inner_.settle(); }
+  env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
+                                 pool::Purpose purpose) override {
+    const Time deadline = world_.clock.now() + patience_;
+    Duration pause = kFirstRetry;
+    for (;;) {
+      auto got = co_await env::with_deadline(world_.executor, world_.clock, deadline,
+                                             inner_.read(pack, offset, length, check, purpose));
+      if (got || !is_away(got.error().code) || world_.clock.now() + pause >= deadline) {
+        if (!got && warnings_.allow(world_.clock.now()))
+          world_.log.warning("read_failed", "errno=EHOSTUNREACH error={}", to_string(got.error()));
+        co_return got;
+      }
+      co_await env::sleep_for(world_.clock, pause);
+      pause = std::min(2 * pause, kLastRetry);
+    }
+  }
+
+ private:
+  PackIo& inner_;
+  env::World world_;
+  Duration patience_;
+  RateLimit warnings_{10, std::chrono::minutes(1)};
+};
+
 }  // namespace
 
+std::unique_ptr<PackIo> make_patient(PackIo& inner, env::World world, Duration patience) {
+  return std::make_unique<PatientPackIo>(inner, world, patience);
+}
 std::unique_ptr<PackIo> make_pack_io(pool::PoolClient& pool) {
   return std::make_unique<PoolPackIo>(pool);
 }

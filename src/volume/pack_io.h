@@ -32,6 +32,9 @@ class HeadRegister {
   virtual std::vector<Hash> attempted() const = 0;
 };
 
+// Reads that find the pool away are tried again until `patience` is over, and none takes longer.
+std::unique_ptr<PackIo> make_patient(PackIo& inner, env::World world, Duration patience);
+
 // Both keep a reference to what they are made of.
 std::unique_ptr<PackIo> make_pack_io(pool::PoolClient& pool);
 std::unique_ptr<HeadRegister> make_head_register(Register& head);

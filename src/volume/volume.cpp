@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "volume/chunk_reader.h"
+#include "volume/errors.h"
 #include "volume/merge.h"
 #include "volume/node_cache.h"
 #include "volume/pack_ref.h"
@@ -25,14 +26,15 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   VolumeImpl(env::World world, PackIo& packs, HeadRegister& head, content::VolumeKeys keys, crypto::PrivateKey writer,
              VolumeOptions options)
       : world_(world),
-        packs_(packs),
+        patient_(options.read_patience > Duration{} ? make_patient(packs, world, options.read_patience) : nullptr),
+        packs_(patient_ ? *patient_ : packs),
         register_(head),
         keys_(keys),
         writer_(std::move(writer)),
         options_(std::move(options)),
-        cache_(world.executor, packs, keys_, options_.node_cache_bytes),
+        cache_(world.executor, packs_, keys_, options_.node_cache_bytes),
         tree_(cache_, keys_),
-        chunks_(std::make_shared<ChunkReader>(world, packs, keys_, options_.deduplicates)),
+        chunks_(std::make_shared<ChunkReader>(world, packs_, keys_, options_.deduplicates)),
         numbers_(world.random),
         mark_(world, options_.high_water_path),
         turn_(world.executor, 1) {}
@@ -170,9 +172,6 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   VolumeHost& host() override { return *this; }
 
  private:
-  static bool is_away(Code code) {
-    return code == Code::too_few_peers || code == Code::unreachable || code == Code::timeout || code == Code::closed;
-  }
   View view_of(Root root) const {
     return View(std::make_shared<TreeItems>(const_cast<Tree&>(tree_), std::move(root)), chunks_);
   }
@@ -210,6 +209,7 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   std::string conflict_suffix(const Head& theirs) const;
 
   env::World world_;
+  std::unique_ptr<PackIo> patient_;
   PackIo& packs_;
   HeadRegister& register_;
   content::VolumeKeys keys_;

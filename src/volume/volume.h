@@ -30,6 +30,8 @@ struct VolumeOptions {
   // The last head that is known here: taken when the keepers cannot be reached, so that a volume opens offline.
   std::optional<RegisterState> last_head;
   std::optional<RootOwner> root_owner;
+  // How long a read of the pool is tried again while the pool is away; zero: it fails at once.
+  Duration read_patience{};
   // A node's name for people, for conflict names; else the first digits of its ID.
   std::function<std::string(const NodeId&)> name_of_node;
 };

@@ -13,33 +13,6 @@ std::string journal_folder(const std::string& folder) {
   return folder + "/journal";
 }
 
-// Reads that end: what cannot be had in time is an error, not a wait.
-class TimedChunkCache final : public ChunkCache {
- public:
-  TimedChunkCache(env::World world, ChunkCache& inner, Duration timeout)
-      : world_(world), inner_(inner), timeout_(timeout) {}
-  env::Task<Result<std::vector<FileReader::Piece>>> read(std::shared_ptr<ItemReader> items,
-                                                         std::vector<Extent> extents) override {
-    auto pieces = co_await env::with_deadline<std::vector<FileReader::Piece>>(
-        world_.executor, world_.clock, world_.clock.now() + timeout_,
-        inner_.read(std::move(items), std::move(extents)));
-    if (!pieces && warnings_.allow(world_.clock.now()))
-      world_.log.warning("read_failed", "errno=EHOSTUNREACH error={}", to_string(pieces.error()));
-    co_return pieces;
-  }
-  void prefetch(std::shared_ptr<ItemReader> items, std::vector<Extent> extents) override {
-    inner_.prefetch(std::move(items), std::move(extents));
-  }
-  void add(const ChunkId& chunk, Buffer plain) override { inner_.add(chunk, std::move(plain)); }
-  Counters counters() const override { return inner_.counters(); }
-
- private:
-  env::World world_;
-  ChunkCache& inner_;
-  Duration timeout_;
-  RateLimit warnings_{10, std::chrono::minutes(1)};
-};
-
 class DriveImpl final : public Drive, public JournalSink {
  public:
   DriveImpl(env::World world, Volume& volume, DriveOptions options)
@@ -123,7 +96,6 @@ class DriveImpl final : public Drive, public JournalSink {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<SegmentStaging> staging_;
   std::unique_ptr<ChunkCache> chunks_;
-  std::unique_ptr<TimedChunkCache> timed_chunks_;
   std::unique_ptr<Pending> pending_;
   std::unique_ptr<Uploader> uploader_;
   std::unique_ptr<FileSystem> files_;
@@ -183,17 +155,16 @@ env::Task<Status> DriveImpl::start() {
   chunks_ = make_chunk_cache(
       world_, host_.chunks(),
       {.memory_bytes = options_.memory_bytes, .folder = options_.folder + "/cache", .disk_bytes = disk_share});
-  timed_chunks_ = std::make_unique<TimedChunkCache>(world_, *chunks_, options_.timeout);
   uploader_ = std::make_unique<Uploader>(host_, *staging_, *chunks_, pending_->active());
   options_.files.read_only = options_.files.read_only || options_.read_only;
-  files_ = std::make_unique<FileSystem>(world_, *pending_, host_.numbers(), *staging_, *timed_chunks_, options_.files);
+  files_ = std::make_unique<FileSystem>(world_, *pending_, host_.numbers(), *staging_, *chunks_, options_.files);
   files_->set_reserve([this](uint64_t bytes) { return reserve(bytes); });
   FileHooks hooks{.exclusively = [this](auto work) { return files_->exclusively(std::move(work)); },
                   .is_open = [this](InodeId inode) { return files_->is_open(inode); },
                   .keep_open = [this](InodeId inode, EditMap items) { files_->keep_open(inode, std::move(items)); },
                   .content_changed = [this](InodeId inode) { files_->content_changed(inode); },
                   .compact = [this] { return compactor_->compact(); }};
-  compactor_ = std::make_unique<Compactor>(world_, *pending_, *staging_, *timed_chunks_,
+  compactor_ = std::make_unique<Compactor>(world_, *pending_, *staging_, *chunks_,
                                            [this](auto work) { return files_->exclusively(std::move(work)); });
   committer_ = std::make_unique<Committer>(host_, *pending_, *journal_, *staging_, *uploader_, std::move(hooks),
                                            CommitterOptions{.read_only = options_.read_only,

@@ -174,6 +174,31 @@ TEST_CASE("a read that the pool does not answer ends after its time") {
   CHECK((w.a.read_handle(*handle) == bytes));
 }
 
+TEST_CASE("a read waits for a pool that comes back in time, bytes and the way to them") {
+  World w(18);
+  const Bytes bytes = random_bytes(300'000, 4);
+  {
+    Machine b(w.sim, w.pool, 2);
+    REQUIRE(b.start());
+    REQUIRE(b.mkdir("folder") == 0);
+    REQUIRE(b.write("folder/file", 0, bytes) == 0);
+    REQUIRE(b.run(b.drive().sync()));
+    REQUIRE(b.stop());
+  }
+  w.a.options.timeout = 30s;
+  REQUIRE(w.a.start());
+  const auto away_for = [&](Duration time) {
+    w.a.set_away(true);
+    w.a.node.world().clock.schedule(w.a.node.world().clock.now() + time, [&] { w.a.set_away(false); });
+  };
+  away_for(10s);  // nothing of the tree is here yet
+  auto handle = w.a.open("folder/file", false);
+  REQUIRE(handle);
+  away_for(10s);
+  CHECK((w.a.read_handle(*handle) == bytes));
+  w.a.crash(CrashKind::process);
+}
+
 TEST_CASE("a unit that small writes have cut into many extents becomes one again") {
   World w(17);
   REQUIRE(w.a.start());

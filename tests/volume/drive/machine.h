@@ -36,6 +36,7 @@ class Machine {
     volume::VolumeOptions about;
     about.high_water_path = "high-water";
     about.name_of_node = [](const NodeId& id) { return "node" + std::to_string(id.bytes[0]); };
+    about.read_patience = options.timeout;
     auto known = sim_.run(volume::Drive::last_head(node.world(), options.folder));
     if (!known) return fail(std::move(known.error()));
     about.last_head = std::move(*known);
