@@ -42,6 +42,8 @@ class RegisterHead final : public HeadRegister {
 // Between the tries of a read: someone who waits for a disk does not notice less.
 constexpr Duration kFirstRetry = std::chrono::milliseconds(100);
 constexpr Duration kLastRetry = std::chrono::seconds(2);
+// What a holder is given to answer when the pool has long been away.
+constexpr Duration kAskAgain = std::chrono::seconds(5);
 
 class PatientPackIo final : public PackIo {
  public:
@@ -52,12 +54,17 @@ class PatientPackIo final : public PackIo {
   env::Task<uint64_t> settle() override { return inner_.settle(); }
   env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
                                  pool::Purpose purpose) override {
-    const Time deadline = world_.clock.now() + patience_;
+    const Time began = world_.clock.now();
+    // Once the pool has been away for that long, who asks again (the kernel does, for each page) is told soon.
+    const Time deadline =
+        away_since_ ? std::max(*away_since_ + patience_, began + std::min(patience_, kAskAgain)) : began + patience_;
     Duration pause = kFirstRetry;
     for (;;) {
       auto got = co_await env::with_deadline(world_.executor, world_.clock, deadline,
                                              inner_.read(pack, offset, length, check, purpose));
-      if (got || !is_away(got.error().code) || world_.clock.now() + pause >= deadline) {
+      const bool away = !got && is_away(got.error().code);
+      away ? void(away_since_ = away_since_.value_or(began)) : away_since_.reset();
+      if (!away || world_.clock.now() + pause >= deadline) {
         if (!got && warnings_.allow(world_.clock.now()))
           world_.log.warning("read_failed", "errno=EHOSTUNREACH error={}", to_string(got.error()));
         co_return got;
@@ -71,6 +78,7 @@ class PatientPackIo final : public PackIo {
   PackIo& inner_;
   env::World world_;
   Duration patience_;
+  std::optional<Time> away_since_;  // a read that began then failed for it, and none succeeded since
   RateLimit warnings_{10, std::chrono::minutes(1)};
 };
 

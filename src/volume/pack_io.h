@@ -32,7 +32,8 @@ class HeadRegister {
   virtual std::vector<Hash> attempted() const = 0;
 };
 
-// Reads that find the pool away are tried again until `patience` is over, and none takes longer.
+// Reads that find the pool away are tried again until `patience` is over, and none takes longer. While it stays away
+// further ones end within seconds.
 std::unique_ptr<PackIo> make_patient(PackIo& inner, env::World world, Duration patience);
 
 // Both keep a reference to what they are made of.

@@ -169,6 +169,8 @@ TEST_CASE("a read that the pool does not answer ends after its time") {
   REQUIRE_FALSE(bad);
   CHECK(bad.error().number == EIO);
   CHECK(w.sim.now() - before < 6s);
+  CHECK_FALSE(w.a.read_handle(*handle));
+  CHECK(w.sim.now() - before < 12s);
   w.a.life->packs.delay = 5ms;
   w.sim.run_for(10h);
   CHECK((w.a.read_handle(*handle) == bytes));
