@@ -280,6 +280,9 @@ Json node_json(const NodeReport& node) {
           {"limit", node.limit},
           {"free", node.free},
           {"audit", node.audit},
+          {"audits_passed", node.audits_passed},
+          {"audits_failed", node.audits_failed},
+          {"online", node.online},
           {"path", node.path},
           {"member", node.member},
           {"domain", node.domain},
@@ -290,11 +293,13 @@ Json node_json(const NodeReport& node) {
 }
 
 void print_nodes(const std::vector<NodeReport>& nodes) {
-  fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11}  {:<8}{}\n", "NODE", "NAME", "STATE", "USED", "LIMIT", "PATH", "AUDIT");
+  fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", "NODE", "NAME", "STATE", "USED", "LIMIT", "ONLINE",
+             "PATH", "AUDIT");
   for (const NodeReport& node : nodes) {
-    fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11}  {:<8}{}\n", node.id.substr(0, 8),
+    const std::string online = node.online < 0 ? "-" : fmt::format("{:.1f}%", 100 * node.online);
+    fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", node.id.substr(0, 8),
                printable(node.name) + (node.self ? " (me)" : ""), node.state, format_size(node.used),
-               format_size(node.limit), node.path, node.audit);
+               format_size(node.limit), online, node.path, node.audit);
   }
 }
 

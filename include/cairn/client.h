@@ -36,9 +36,11 @@ struct NodeReport {
   std::vector<std::string> addresses;
   uint64_t used = 0, limit = 0, free = 0;  // bytes
   bool lends = false, self = false;
-  double last_heard_seconds = -1;  // below 0: never
-  std::string audit;               // "ok", or what was found: "wrong bytes: 2 shards"
-  std::string path;                // how it is reached: "direct", "none"
+  double last_heard_seconds = -1;                 // below 0: never
+  std::string audit;                              // "ok", or what was found: "wrong bytes: 2 shards"
+  uint64_t audits_passed = 0, audits_failed = 0;  // by this home's daemon
+  double online = -1;                             // the part of the time for which it was there; below 0: not known
+  std::string path;                               // how it is reached: "direct", "none"
 };
 struct StoreReport {
   std::string id, path, state;

@@ -130,6 +130,23 @@ Result<HostRules> read_rules(const toml::value& root) {
   return rules;
 }
 
+Result<Healing> read_healing(const toml::value& root) {
+  Healing healing;
+  if (!root.contains("healing")) return healing;
+  const toml::value& table = toml::find(root, "healing");
+  CAIRN_TRY(only_keys(table, "[healing]", {"rate", "scrub_rate", "time_scale"}));
+  for (const auto& [key, rate] : {std::pair("rate", &healing.rate), std::pair("scrub_rate", &healing.scrub_rate)}) {
+    if (!table.contains(key)) continue;
+    auto read = parse_size(toml::find<std::string>(table, key));
+    if (!read || *read == 0) return fail(Code::bad_input, fmt::format("[healing] {}: bytes a second", key));
+    *rate = *read;
+  }
+  healing.time_scale = toml::find_or<double>(table, "time_scale", 1.0);
+  if (!(healing.time_scale > 0 && healing.time_scale <= 1))
+    return fail(Code::bad_input, "[healing] time_scale is above 0 and at most 1");
+  return healing;
+}
+
 // A file as lines, and where its tables stand in it.
 struct Lines {
   std::vector<std::string> lines;
@@ -236,6 +253,9 @@ Result<Config> parse_config(const std::string& text, const std::string& file_nam
     auto rules = read_rules(root);
     if (!rules) return fail(rules.error(), file_name);
     config.rules = std::move(*rules);
+    auto healing = read_healing(root);
+    if (!healing) return fail(healing.error(), file_name);
+    config.healing = *healing;
     return config;
   } catch (const std::exception& e) {
     std::string what = e.what();

@@ -29,6 +29,15 @@
 
 namespace cairn::client {
 
+// [healing]: how background work keeps packs whole. Read when the daemon starts.
+//   rate = "16M"          # bytes a second of repairs and moves
+//   scrub_rate = "1M"     # bytes a second that are read again to find rot
+//   time_scale = 1.0      # of all that is waited for; less only for tests, which cannot wait for days
+struct Healing {
+  std::optional<uint64_t> rate, scrub_rate;
+  double time_scale = 1;
+};
+
 struct Config {
   std::string node_name;
   env::Address listen;
@@ -38,6 +47,7 @@ struct Config {
   std::vector<std::string> removing;  // paths of stores that are to be given back
   bool paused = false, leaving = false, left = false;
   HostRules rules;
+  Healing healing;
 
   bool is_removing(const std::string& path) const { return std::ranges::count(removing, path) > 0; }
 };

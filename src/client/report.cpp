@@ -142,6 +142,13 @@ env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
       for (const auto& seen : daemon->nodes()) {
         if (seen.node() != node.id.raw()) continue;
         if (seen.last_heard_ms() > 0) report.last_heard_seconds = static_cast<double>(seen.last_heard_ms()) / 1000;
+        report.audits_passed = seen.audits_passed();
+        report.audits_failed = seen.audits_failed();
+        if (seen.observed_ms() > 0)
+          report.online = static_cast<double>(seen.online_ms()) / static_cast<double>(seen.observed_ms());
+        if (report.audit == "ok" && report.audits_failed > 0)
+          report.audit =
+              fmt::format("failed {} of {} audits", report.audits_failed, report.audits_failed + report.audits_passed);
         // The daemon has watched for longer than this command has run.
         if (!report.self && seen.state() <= static_cast<uint32_t>(peer::NodeState::removed))
           report.state = std::string(peer::to_string(static_cast<peer::NodeState>(seen.state())));

@@ -74,6 +74,12 @@ env::Task<Result<env::Address>> Daemon::start() {
   auto holder = co_await pool::Holder::open(world_, *peers_, home_.file("claims"), boot_);
   if (!holder) co_return fail(std::move(holder.error()), "claims");
   holder_ = std::move(*holder);
+  pool::HealingOptions healing = pool::HealingOptions{}.scaled(config_.healing.time_scale);
+  if (config_.healing.rate) healing.mover.bytes_per_second = *config_.healing.rate;
+  if (config_.healing.scrub_rate) healing.audit.scrub_rate = *config_.healing.scrub_rate;
+  healing_ = std::make_unique<pool::Healing>(world_, *peers_, *holder_, healing);
+  healing_->repair().stores_known_by(
+      [this] { return std::ranges::all_of(lent_, [](const Lent& lent) { return lent.trouble.empty(); }); });
   for (const StoreSpec& spec : config_.stores) lent_.push_back({.spec = spec, .trouble = "not open yet"});
   co_await open_stores();
 
@@ -99,6 +105,7 @@ env::Task<Result<env::Address>> Daemon::start() {
   CAIRN_CO_TRY(env::write_file(world_.disk, home_.file("address"), as_bytes(local.text())));
   tell_own_record();
   peers_->start({});
+  co_await healing_->start();
   save_membership();
   tasks_->spawn(watch(this));
   co_return local;
@@ -215,13 +222,37 @@ wire::AdminStatusResponse Daemon::status() const {
     const auto heard = peers_->last_heard(node.id);
     seen->set_last_heard_ms(
         heard ? std::max<uint64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(*heard).count()) : 0);
+    const pool::NodeScore score = healing_->scores().of(node.id);
+    seen->set_audits_passed(score.audits_passed);
+    seen->set_audits_failed(score.audits_failed);
+    seen->set_online_ms(score.online);
+    seen->set_observed_ms(score.observed);
   }
+  *response.mutable_healing() = healing_status();
   return response;
+}
+
+wire::HealingStatus Daemon::healing_status() const {
+  wire::HealingStatus status;
+  const pool::RepairCounters repair = healing_->repair().counters();
+  const pool::MoverCounters mover = healing_->mover().counters();
+  status.set_incomplete(healing_->repair().incomplete());
+  status.set_shards_rebuilt(repair.shards_rebuilt);
+  status.set_bytes_rebuilt(repair.bytes_rebuilt);
+  status.set_repairs_failed(repair.failed);
+  status.set_surplus_dropped(repair.surplus_dropped);
+  status.set_audits_failed(healing_->auditor().counters().failed);
+  status.set_rotten_shards(holder_->counters().rotten_shards);
+  status.set_scrubs(healing_->auditor().counters().scrubs);
+  status.set_cut_off(healing_->repair().cut_off().has_value());
+  status.set_bytes_moved(mover.bytes_fetched + mover.bytes_sent);
+  return status;
 }
 
 env::Task<void> Daemon::stop() {
   tasks_->cancel();
   if (peers_) co_await peers_->stop();
+  if (healing_) co_await healing_->stop();
   if (holder_) co_await holder_->close();
   if (keeper_) co_await keeper_->close();
   if (peers_ && lock_) save_membership();

@@ -6,7 +6,7 @@
 #include "client/home.h"
 #include "os/real_world.h"
 #include "peer/invite.h"
-#include "pool/holder.h"
+#include "pool/healing.h"
 #include "proto/membership.pb.h"
 #include "volume/register.h"
 
@@ -33,6 +33,7 @@ class Daemon {
   void tell_own_record();
   void save_membership();
   wire::AdminStatusResponse status() const;
+  wire::HealingStatus healing_status() const;
 
   Log& log_;
   os::RealWorld& real_;
@@ -50,6 +51,7 @@ class Daemon {
   std::unique_ptr<peer::Invites> invites_;
   std::unique_ptr<volume::Keeper> keeper_;
   std::unique_ptr<pool::Holder> holder_;
+  std::unique_ptr<pool::Healing> healing_;
   bool membership_changed_ = false;
   std::optional<env::TaskGroup> tasks_;
 };

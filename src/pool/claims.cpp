@@ -16,6 +16,7 @@ namespace {
 constexpr char kByPack = 'p';
 constexpr char kByNode = 'n';
 constexpr char kUntold = 'o';
+constexpr char kNote = 'd';
 constexpr char kClean[] = "c";
 
 std::string pack_prefix(const PackId& pack) {
@@ -298,6 +299,25 @@ Status ClaimIndex::forget_untold(const NodeId& node) {
     CAIRN_TRY(store_->write(std::exchange(batch, {}), false));
   }
   CAIRN_TRY(cursor->status());
+  return batch.empty() ? Status{} : store_->write(batch, false);
+}
+
+Result<std::vector<std::pair<NodeId, std::string>>> ClaimIndex::notes() {
+  std::vector<std::pair<NodeId, std::string>> notes;
+  const std::string prefix(1, kNote);
+  const auto cursor = store_->cursor();
+  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    auto node = NodeId::from(cursor->key().substr(1));
+    if (node) notes.emplace_back(*node, cursor->value());
+  }
+  CAIRN_TRY(cursor->status());
+  return notes;
+}
+
+Status ClaimIndex::set_notes(const std::vector<std::pair<NodeId, std::string>>& notes) {
+  env::WriteBatch batch;
+  for (const auto& [node, note] : notes) batch.put(kNote + node.raw(), note);
+  // Not synced: they are estimates.
   return batch.empty() ? Status{} : store_->write(batch, false);
 }
 

@@ -49,6 +49,7 @@ struct Claim {
 //   'n' node 32 | pack 32 | slot 1  -> state 1              what does (did) this node hold? Not when it is gone.
 //   'o' node 32 | pack 32 | slot 1  -> boot_seq 8, sequence 8 (big-endian)
 //                                      an own claim, as of this number, that `node` has not been told yet
+//   'd' node 32                     -> what this node notes of that one (node_scores.h)
 //   'c'                             -> present: closed cleanly, every verified shard has its claim
 class ClaimIndex {
  public:
@@ -81,6 +82,10 @@ class ClaimIndex {
   Status told(const std::vector<Untold>& done);
   // Nobody is left to be told.
   Status forget_untold(const NodeId& node);
+
+  // What is noted of nodes.
+  Result<std::vector<std::pair<NodeId, std::string>>> notes();
+  Status set_notes(const std::vector<std::pair<NodeId, std::string>>& notes);
 
   // Was it closed cleanly? Forgets it, durably.
   Result<bool> take_clean_mark();

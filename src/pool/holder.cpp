@@ -89,8 +89,10 @@ class HolderImpl final : public Holder {
     co_return shards;
   }
   ClaimIndex& index() override { return *index_; }
+  void on_news(News handler) override { news_.push_back(std::move(handler)); }
   void announce(ShardId shard, ClaimState state, std::vector<NodeId> tell) override {
     exchange_.announce(shard, state, std::move(tell));
+    for (const News& handler : news_) handler(shard, peers_.identity().node, state);
   }
   env::Task<Status> drop(ShardId shard) override;
   size_t untold_nodes() const override { return exchange_.untold(); }
@@ -167,6 +169,7 @@ class HolderImpl final : public Holder {
   ClaimExchange exchange_;
   bool walk_;  // the last run did not end cleanly
   std::vector<std::unique_ptr<store::ShardStore>> stores_;
+  std::vector<News> news_;
   HolderCounters counters_;
   RateLimit log_limit_{10, std::chrono::minutes(1)};
   bool closing_ = false;
@@ -227,6 +230,12 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
 
   const auto slot = static_cast<uint8_t>(message->slot());
   const auto permit = co_await writes_.acquire();
+  // One shard of a pack on a node: movers that do not know of each other may choose the same.
+  if (message->background()) {
+    const auto others = co_await held_of(header->id);
+    const bool another = std::ranges::any_of(others, [slot](const Held& held) { return held.shard.slot != slot; });
+    if (another) co_return fail(Code::conflict, "another shard of this pack is here");
+  }
   // A shard that is here already stays where it is, or one node would keep it twice.
   auto stores = order_for({header->id, slot});
   if (stores.size() > 1) {
@@ -407,6 +416,9 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
   auto news = co_await world_.workers.run([this, &wanted] { return index_->accept(wanted); });
   if (!news) co_return fail(std::move(news.error()));
   counters_.claims_taken += news->size();
+  for (const Claim& claim : *news) {
+    for (const News& handler : news_) handler(claim.shard, claim.node, claim.state);
+  }
 
   // A holder that was not among the planned siblings (a replacement) has not been told of the shard here.
   std::map<NodeId, std::vector<PackId>> strangers;
@@ -426,7 +438,7 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
 
 void HolderImpl::verified(const store::ShardStore::Verified& outcome) {
   if (outcome.ok) {
-    exchange_.announce(outcome.shard, ClaimState::held, outcome.siblings);
+    announce(outcome.shard, ClaimState::held, outcome.siblings);
     return;
   }
   ++counters_.writer_faults;
@@ -439,7 +451,7 @@ void HolderImpl::verified(const store::ShardStore::Verified& outcome) {
 void HolderImpl::rotten(ShardId shard) {
   ++counters_.rotten_shards;
   world_.log.error("rotten_shard", "pack={} slot={}", shard.pack.short_hex(), shard.slot);
-  exchange_.announce(shard, ClaimState::gone, {});
+  announce(shard, ClaimState::gone, {});
 }
 
 env::Task<Status> HolderImpl::drop(ShardId shard) {
@@ -448,7 +460,7 @@ env::Task<Status> HolderImpl::drop(ShardId shard) {
   for (const auto& store : stores_) {
     auto removed = co_await store->remove(shard);
     if (!removed && removed.error().code == Code::not_found) continue;
-    if (removed) exchange_.announce(shard, ClaimState::gone, {});
+    if (removed) announce(shard, ClaimState::gone, {});
     co_return removed;
   }
   co_return fail(Code::not_found, "no such shard here");

@@ -1,6 +1,8 @@
 #pragma once
 // The pool as a holder sees it: serves shards out of its stores, keeps claims, and passes them to siblings.
 
+#include <functional>
+
 #include "env/world.h"
 #include "peer/peers.h"
 #include "pool/claims.h"
@@ -40,6 +42,10 @@ class Holder {
   virtual env::Task<Result<std::vector<ShardId>>> held_by(NodeId node, std::optional<ShardId> after, size_t limit) = 0;
   // The claims that are known here; its calls block, see there.
   virtual ClaimIndex& index() = 0;
+  // Called on the strand for each claim that is news, own ones too. Each handler is called; they outlive the holder's
+  // work.
+  using News = std::function<void(const ShardId&, const NodeId&, ClaimState)>;
+  virtual void on_news(News handler) = 0;
   // Makes an own claim and passes it on, behind: to those whose claims for the pack are known, and to `tell`.
   virtual void announce(ShardId shard, ClaimState state, std::vector<NodeId> tell) = 0;
   // The shard goes, from whichever store has it, and is claimed as gone. Code::not_found.

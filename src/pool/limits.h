@@ -76,6 +76,85 @@ inline constexpr Duration kDeliverTimeout = std::chrono::seconds(90);
 // Nodes that are tried for one shard before it waits for the next time.
 inline constexpr size_t kMoveTries = 6;
 
+// --- repair ---
+
+// How long what a departed node held is waited for, by the margin that is left (live slots - k): none at 0; at 1 so
+// that all is done within an hour; then 24 to 72 hours, because most machines come back (design: Repair).
+inline constexpr Duration kGraceAtOne = std::chrono::minutes(30);
+inline constexpr Duration kGraceAtTwo = std::chrono::hours(24);
+inline constexpr Duration kGraceAtThree = std::chrono::hours(48);
+inline constexpr Duration kLongestGrace = std::chrono::hours(72);
+// What is known to be lost for good is only given time for the claim of a successor that is on its way.
+inline constexpr Duration kSettleLoss = std::chrono::seconds(10);
+// A slot that nobody has claimed yet: its writer tries for kFinishWithin after its quorum, and uploads may take
+// kLongestPut.
+inline constexpr Duration kUnclaimedGrace = std::chrono::minutes(15);
+// A node that leaves hands its shards on itself; after this its siblings help.
+inline constexpr Duration kLeavingGrace = std::chrono::hours(6);
+// The next sibling in rank order begins so much later.
+inline constexpr Duration kRankStep = std::chrono::seconds(30);
+// How long an intent keeps others from the same pack: k ranges of each slot at a slow line's speed.
+inline constexpr Duration kIntentLasts = std::chrono::minutes(10);
+inline constexpr Duration kIntentTimeout = std::chrono::seconds(5);
+// A better-ranked sibling that asks within this time after another still goes first.
+inline constexpr Duration kIntentSettle = std::chrono::seconds(5);
+// Intents of others that are remembered; more are not honoured, which at worst makes a duplicate.
+inline constexpr size_t kMaxIntents = 4096;
+// A new holder verifies and claims within this time, or the slot counts as empty again.
+inline constexpr Duration kPlacedPatience = std::chrono::minutes(10);
+// A repair that failed is tried again after this, doubled up to the larger value.
+inline constexpr Duration kFirstRepairRetry = std::chrono::minutes(1);
+inline constexpr Duration kLastRepairRetry = std::chrono::hours(1);
+// Who has a surplus copy drops it no sooner (design: Repair).
+inline constexpr Duration kSurplusWait = std::chrono::hours(24);
+// More than 1/kCutOffShare of the nodes gone within kVanishWindow: it is this node that is cut off. Believed for so
+// long at most.
+inline constexpr size_t kCutOffShare = 4;
+inline constexpr Duration kVanishWindow = std::chrono::hours(1);
+inline constexpr Duration kCutOffLasts = std::chrono::hours(24);
+// How often the nodes' states are looked at.
+inline constexpr Duration kStatesEvery = std::chrono::seconds(5);
+// Packs that wait to be looked at, some 130 bytes each: all that a node shares with another of 1,000,000 shards. What
+// does not fit is found by the walk.
+inline constexpr size_t kMaxScheduled = 262'144;
+// Packs that are repaired by one node at the same time.
+inline constexpr size_t kRepairsAtOnce = 2;
+// A claim of this node's own whose shard is in no store: while one of its disks is missing, it may come back for so
+// long.
+inline constexpr Duration kMissingDisk = std::chrono::hours(1);
+// The walk over all own shards that finds what no event told of: so long after the start, so often, and so slowly.
+inline constexpr Duration kWalkDelay = std::chrono::minutes(10);
+inline constexpr Duration kWalkEvery = std::chrono::hours(24);
+inline constexpr size_t kWalkBatch = 32;
+inline constexpr Duration kWalkPause = std::chrono::milliseconds(250);
+// Packs on the way are looked at one after the other; while clients are served with a pause after each.
+inline constexpr Duration kStandBackPause = std::chrono::milliseconds(20);
+
+// --- audits and scrub ---
+
+// One node after the other is asked for kAuditBatch random leaves: 256 KiB an hour and node are 73 bytes a second, and
+// in a pool of some 100 siblings each is still asked for some 100 leaves a day.
+inline constexpr Duration kAuditEvery = std::chrono::hours(1);
+inline constexpr size_t kAuditBatch = 4;
+inline constexpr Duration kAuditTimeout = std::chrono::seconds(30);
+// A challenge without an answer is put again, the same one, and counts only after so many.
+inline constexpr size_t kAuditTries = 3;
+inline constexpr Duration kAuditRetry = std::chrono::minutes(2);
+// A wrong answer is confirmed by another leaf before the slot counts as gone.
+inline constexpr Duration kAuditConfirm = std::chrono::seconds(20);
+// A slot that counts as gone is asked again for the leaf that it failed.
+inline constexpr Duration kDistrustRetry = std::chrono::hours(6);
+// Slots of others that count as gone by their audits.
+inline constexpr size_t kMaxDistrusted = 4096;
+// The scrub reads at this rate (a TiB in 12 days), and begins anew after this long.
+inline constexpr uint64_t kScrubRate = 1 * kMiB;
+inline constexpr Duration kScrubEvery = std::chrono::days(14);
+inline constexpr Duration kScrubDelay = std::chrono::minutes(30);
+// What is known of each node's reliability is kept on the disk this often, and forgets by half after so much observed
+// time.
+inline constexpr Duration kSaveScores = std::chrono::minutes(10);
+inline constexpr Duration kScoreHalf = std::chrono::days(30);
+
 // --- client ---
 
 // Ranges up to this length have a latency of their own: a drive's reads. Longer ones are dominated by their transfer.
@@ -113,6 +192,7 @@ inline constexpr Duration kLocateAgain = std::chrono::seconds(5);
 inline constexpr uint64_t kMaxReadMemory = 64 * kMiB;
 inline constexpr uint64_t kMaxDecodeMemory = 128 * kMiB;
 
+static_assert(kUnclaimedGrace > kLongestPut && kRankStep > kIntentSettle);
 static_assert(kMaxDecodeMemory >= 16 * kMaxShardSize, "a whole lane of the widest code can be decoded");
 
 }  // namespace cairn::pool

@@ -23,6 +23,7 @@ bool passes(Code code) {
     case Code::denied:
     case Code::corrupt:  // the CRC: bytes that changed on the way
     case Code::io:
+    case Code::conflict:  // it has another shard of the pack already
       return true;
     default:
       return false;
@@ -34,6 +35,7 @@ constexpr Duration kClaimPoll = std::chrono::milliseconds(500);
 }  // namespace
 
 bool PackPicture::involves(const NodeId& node) const {
+  if (std::ranges::find(placed, node) != placed.end()) return true;
   return std::ranges::any_of(slots, [&](const auto& holdings) {
     return std::ranges::any_of(holdings, [&](const Holding& holding) { return holding.node == node; });
   });
@@ -43,6 +45,7 @@ ShardMover::ShardMover(env::World world, peer::Peers& peers, Holder& holder, Mov
     : world_(world),
       peers_(peers),
       holder_(holder),
+      options_(options),
       table_(kLeastHedge),
       throttle_(world.clock, options.bytes_per_second, [this] { return serves_clients(); }),
       places_(world.executor, kMovesAtOnce) {}
@@ -80,9 +83,17 @@ env::Task<Result<PackPicture>> ShardMover::look(PackId pack) {
   if (!claims) co_return fail(std::move(claims.error()));
   picture.slots.resize(picture.header.geometry.k + picture.header.geometry.m);
   for (const Claim& claim : *claims) {
-    if (claim.shard.slot >= picture.slots.size() || claim.state == ClaimState::gone) continue;
+    if (claim.shard.slot >= picture.slots.size()) continue;
+    if (claim.state == ClaimState::gone) {
+      picture.gone.push_back(claim.shard.slot);
+      continue;
+    }
     picture.slots[claim.shard.slot].push_back({claim.node, claim.state});
   }
+  const Time now = world_.clock.now();
+  std::erase_if(placed_, [&](const auto& entry) { return entry.second.until <= now; });
+  for (auto [entry, end] = placed_.equal_range(pack); entry != end; ++entry)
+    picture.placed.push_back(entry->second.node);
   co_return picture;
 }
 
@@ -119,7 +130,9 @@ std::optional<NodeId> ShardMover::choose(const PackPicture& picture, const std::
   }
   const content::PackGeometry& geometry = picture.header.geometry;
   Placer placer(picture.header.id, geometry.k + geometry.m, geometry.shard_length, candidates);
-  for (const Candidate& holder : holders) placer.hand_out(holder);
+  if (!options_.without_domains) {
+    for (const Candidate& holder : holders) placer.hand_out(holder);
+  }
   const auto best = placer.next();
   if (!best) return std::nullopt;
   return best->node;
@@ -342,6 +355,7 @@ env::Task<Result<NodeId>> ShardMover::deliver(const PackPicture& picture, uint8_
     auto done = co_await put(picture, slot, crc, shard, *target);
     if (done) {
       counters_.bytes_placed += shard.size();
+      placed_.insert({picture.header.id, {*target, world_.clock.now() + kPlacedPatience}});
       co_return *target;
     }
     last = std::move(done.error());

@@ -26,12 +26,15 @@ struct PackPicture {
   content::PackHeader header;
   std::vector<std::vector<Holding>> slots;  // by slot; also of nodes that are not there now
   std::vector<uint8_t> here;                // slots that lie in this node's stores
+  std::vector<NodeId> placed;               // were given a shard just now, and have not claimed it yet
+  std::vector<uint8_t> gone;                // slots of which somebody said that it has gone
 
-  bool involves(const NodeId& node) const;  // claims any slot
+  bool involves(const NodeId& node) const;  // claims any slot, or soon will
 };
 
 struct MoverOptions {
   uint64_t bytes_per_second = kMoveRate;
+  bool without_domains = false;  // for the simulator's mutants
 };
 
 struct MoverCounters {
@@ -66,6 +69,9 @@ class ShardMover {
   // From whoever has it, else from k others; checked against the header's root.
   env::Task<Result<NodeId>> rebuild(ShardId shard, std::optional<NodeId> to = {}, bool urgent = false);
 
+  // Are clients served just now? Background work then stands back.
+  bool serves_clients();
+
   // Until `node` is known to claim the shard; Code::timeout.
   env::Task<Status> wait_for_claim(ShardId shard, NodeId node, Duration timeout);
 
@@ -86,7 +92,6 @@ class ShardMover {
   };
   struct Gathering;
 
-  bool serves_clients();
   std::vector<Source> sources(const PackPicture& picture, uint8_t slot, bool direct) const;
   env::Task<Result<Buffer>> read_here(ShardId shard, uint32_t offset, uint32_t length);
   env::Task<Result<Buffer>> fetch(const PackPicture& picture, Source source, uint32_t offset, uint32_t length);
@@ -100,12 +105,18 @@ class ShardMover {
   env::World world_;
   peer::Peers& peers_;
   Holder& holder_;
+  const MoverOptions options_;
   HolderTable table_;  // who is full
   Throttle throttle_;
   env::Semaphore places_;
   MoverCounters counters_;
   uint64_t served_ = 0;  // requests of clients, as of the last look
   std::optional<Time> served_at_;
+  struct Placed {
+    NodeId node;
+    Time until{};
+  };
+  std::multimap<PackId, Placed> placed_;  // shards whose claims are on their way
   std::function<bool(const ShardId&, const NodeId&)> distrusted_;
   std::function<void(const ShardId&, const NodeId&)> found_bad_;
 };

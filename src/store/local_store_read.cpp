@@ -119,6 +119,7 @@ env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
     for (const ShardId& shard : *shards) {
       if (closing_) break;
       after = shard;
+      co_await stand_back();
       Rot rot;
       auto read = co_await with_log([&]() -> Result<uint64_t> {
         return located(shard, rot, [&](const IndexEntry& entry) -> Result<uint64_t> {

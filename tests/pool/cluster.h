@@ -5,6 +5,7 @@
 #include "content/fixtures.h"
 #include "peer/people.h"
 #include "pool/client.h"
+#include "pool/healing.h"
 #include "pool/holder.h"
 #include "proto/pack.pb.h"
 #include "sim/world.h"
@@ -19,13 +20,16 @@ struct Machine {
   sim::SimNode& node;
   peer::Peers peers;
   std::unique_ptr<Holder> holder;
+  std::unique_ptr<Healing> healing;
 };
 
 class Cluster {
  public:
   // Holder i is in the domain "d<i>". The client is a machine of its own that lends nothing.
-  explicit Cluster(size_t holders, uint64_t seed = 1, PoolOptions options = {}, uint64_t limit = 256 * kMiB)
-      : sim(seed), limit_(limit) {
+  // With `healing` the holders repair and audit.
+  explicit Cluster(size_t holders, uint64_t seed = 1, PoolOptions options = {}, uint64_t limit = 256 * kMiB,
+                   std::optional<HealingOptions> healing = {})
+      : sim(seed), limit_(limit), healing_(healing) {
     for (size_t i = 0; i <= holders; ++i) {
       sim::SimNode& node = sim.add_node();
       identities.push_back(peer::device_of(founder, membership.pool(), i + 1));
@@ -73,10 +77,10 @@ class Cluster {
     graves.push_back(std::move(machines[i]));
     sim.node(i).crash(kind);
   }
-  void restart(size_t i) {
+  void restart(size_t i, bool new_store = false) {
     sim.node(i).restart();
     machines[i] = make(i, true);
-    open(i, false);
+    open(i, new_store);
   }
   void replace_by_liar(size_t i, Lie lie) {
     crash(i);
@@ -200,16 +204,23 @@ class Cluster {
     auto store = sim.run(store::ShardStore::open(machine.node.world(), options, create));
     REQUIRE(store);
     machine.holder->add_store(std::move(*store));
+    if (healing_) {
+      machine.healing = std::make_unique<Healing>(machine.node.world(), machine.peers, *machine.holder, *healing_);
+      sim.run(machine.healing->start());
+    }
     serve(i, machine.holder->figures().free);
   }
   void stop(std::unique_ptr<Machine> machine) {
     if (!machine) return;
     sim.run(machine->peers.stop());
+    if (machine->healing) sim.run(machine->healing->stop());
+    machine->healing.reset();
     if (machine->holder) sim.run(machine->holder->close());
     machine->holder.reset();
   }
 
   uint64_t limit_;
+  std::optional<HealingOptions> healing_;
   uint64_t packs_ = 0;
 };
 

@@ -330,6 +330,16 @@ std::optional<SimDisk::Rot> SimDisk::rot_somewhere(const std::string& text, env:
   return Rot{path, offset};
 }
 
+void SimDisk::wipe(const std::string& text) {
+  const std::string prefix = normalize(text);
+  const auto begins = [&](const auto& entry) { return entry.first.starts_with(prefix); };
+  std::erase_if(names_, begins);
+  std::erase_if(durable_names_, begins);
+  std::erase_if(meta_, begins);
+  std::erase_if(changes_, [&](const NameChange& change) { return change.path.starts_with(prefix); });
+  recount();
+}
+
 void SimDisk::each_byte_run(const std::function<void(const std::string&, ByteView)>& visit) const {
   for (const auto& [path, inode] : names_) {
     inode->each_page([&](uint64_t, ByteView bytes) { visit(path, bytes); });

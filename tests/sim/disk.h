@@ -75,6 +75,8 @@ class SimDisk final : public env::Disk, public env::MetaStores {
     uint64_t offset;
   };
   std::optional<Rot> rot_somewhere(const std::string& prefix, env::Prng& prng);
+  // All files and meta stores whose path begins so are no more: a disk was replaced. While the node is down.
+  void wipe(const std::string& prefix);
   // The meta store there cannot be opened any more: Code::corrupt. False when there is none.
   bool damage_meta_store(const std::string& path);
 

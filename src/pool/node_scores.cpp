@@ -1,0 +1,77 @@
+#include "pool/node_scores.h"
+
+#include "pool/limits.h"
+
+namespace cairn::pool {
+
+namespace {
+
+uint64_t in_milliseconds(Duration time) {
+  return static_cast<uint64_t>(
+      std::max<int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(time).count()));
+}
+
+}  // namespace
+
+std::string NodeScore::encode() const {
+  Bytes raw;
+  for (const uint64_t one : {away, online, observed, audits_passed, audits_failed}) append_be64(raw, one);
+  return to_string(ByteView(raw));
+}
+
+std::optional<NodeScore> NodeScore::decode(std::string_view raw) {
+  NodeScore score;
+  if (raw.size() != 5 * sizeof(uint64_t)) return std::nullopt;
+  size_t at = 0;
+  for (uint64_t* one : {&score.away, &score.online, &score.observed, &score.audits_passed, &score.audits_failed}) {
+    *one = read_be64(as_bytes(raw).data() + at);
+    at += sizeof(uint64_t);
+  }
+  return score;
+}
+
+env::Task<Status> NodeScores::load() {
+  auto notes = co_await world_.workers.run([this] { return index_.notes(); });
+  if (!notes) co_return fail(std::move(notes.error()));
+  for (const auto& [node, raw] : *notes) {
+    if (const auto score = NodeScore::decode(raw)) scores_[node] = saved_[node] = *score;
+  }
+  co_return Status{};
+}
+
+env::Task<Status> NodeScores::save() {
+  std::vector<std::pair<NodeId, std::string>> changed;
+  for (const auto& [node, score] : scores_) {
+    const auto before = saved_.find(node);
+    if (before == saved_.end() || before->second != score) changed.emplace_back(node, score.encode());
+  }
+  const auto now = scores_;
+  auto saved = co_await world_.workers.run([this, &changed] { return index_.set_notes(changed); });
+  if (saved) saved_ = now;
+  co_return saved;
+}
+
+NodeScore NodeScores::of(const NodeId& node) const {
+  const auto found = scores_.find(node);
+  return found == scores_.end() ? NodeScore{} : found->second;
+}
+
+void NodeScores::audited(const NodeId& node, bool passed) {
+  NodeScore& score = scores_[node];
+  ++(passed ? score.audits_passed : score.audits_failed);
+}
+
+void NodeScores::observed(const NodeId& node, bool there, Duration time) {
+  NodeScore& score = scores_[node];
+  score.observed += in_milliseconds(time);
+  if (there) score.online += in_milliseconds(time);
+  if (score.observed < in_milliseconds(kScoreHalf)) return;
+  for (uint64_t* one : {&score.online, &score.observed, &score.audits_passed, &score.audits_failed}) *one /= 2;
+}
+
+void NodeScores::set_away(const NodeId& node, std::optional<Duration> away) {
+  NodeScore& score = scores_[node];
+  score.away = away ? std::max<uint64_t>(1, in_milliseconds(*away)) : 0;
+}
+
+}  // namespace cairn::pool

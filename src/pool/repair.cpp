@@ -1,0 +1,266 @@
+#include "pool/repair.h"
+
+#include "pool/mailbox.h"
+
+namespace cairn::pool {
+
+namespace {
+
+// Entries of one page of a walk; between two, others have their turn.
+constexpr size_t kPage = 256;
+
+bool is_there(peer::NodeState state) {
+  return state == peer::NodeState::alive || state == peer::NodeState::suspect || state == peer::NodeState::unknown;
+}
+
+}  // namespace
+
+Repair::Repair(env::World world, peer::Peers& peers, Holder& holder, ShardMover& mover, Auditor& auditor,
+               NodeScores& scores, RepairOptions options)
+    : world_(world),
+      peers_(peers),
+      holder_(holder),
+      mover_(mover),
+      auditor_(auditor),
+      scores_(scores),
+      options_(options),
+      times_(options.times),
+      timeline_changed_(world.executor),
+      ready_changed_(world.executor),
+      walk_changed_(world.executor),
+      tasks_(world.executor) {
+  peers_.serve(wire::Method::repair_intent, peer::Access::members,
+               [this](peer::Request request) { return serve_intent(std::move(request)); });
+  holder_.on_news([this](const ShardId& shard, const NodeId& node, ClaimState state) { on_news(shard, node, state); });
+  mover_.distrust([this](const ShardId& shard, const NodeId& node) { return auditor_.distrusted(shard, node); },
+                  [this](const ShardId& shard, const NodeId& node) { auditor_.suspect(shard, node); });
+  auditor_.on_change([this](const ShardId& shard) { schedule(shard.pack, world_.clock.now()); });
+}
+
+void Repair::start() {
+  states_at_ = world_.clock.now();
+  tasks_.spawn(states_loop());
+  tasks_.spawn(walk_lost_loop());
+  tasks_.spawn(walk_own_loop());
+  tasks_.spawn(timeline_loop());
+  for (size_t i = 0; i < kRepairsAtOnce; ++i) tasks_.spawn(repair_loop());
+}
+
+void Repair::stop() {
+  tasks_.cancel();
+}
+
+void Repair::set_paused(bool paused) {
+  paused_ = paused;
+  ready_changed_.notify_all();
+}
+
+// --- the nodes ---
+
+Presence Repair::presence(const NodeId& node, Time& away_since) const {
+  if (node == peers_.identity().node) return Presence::there;
+  const peer::NodeState state = peers_.state(node);
+  if (is_there(state)) return Presence::there;
+  if (state != peer::NodeState::departed) return Presence::lost;
+  const auto seen = nodes_.find(node);
+  // Not noticed yet: it has only just gone.
+  away_since = seen != nodes_.end() && seen->second.state == state ? seen->second.away_since : world_.clock.now();
+  return Presence::away;
+}
+
+void Repair::look_at_states() {
+  const Time now = world_.clock.now();
+  std::set<NodeId> all;
+  for (const peer::NodeInfo& node : peers_.membership().nodes()) all.insert(node.id);
+  for (const auto& [node, seen] : nodes_) all.insert(node);  // also those that were removed since
+  all.erase(peers_.identity().node);
+  size_t there = 1;
+  std::vector<Time> departures;
+  for (const NodeId& node : all) {
+    const peer::NodeState state = peers_.state(node);
+    Seen& seen = nodes_[node];
+    const peer::NodeState before = std::exchange(seen.state, state);
+    const bool away = state == peer::NodeState::departed;
+    if (away && before != state) {
+      // As long ago as was noted in an earlier life of this process.
+      seen.away_since = now - std::chrono::milliseconds(scores_.of(node).away);
+    }
+    scores_.set_away(node, away ? std::optional(now - seen.away_since) : std::nullopt);
+    if (is_there(state) || away) scores_.observed(node, !away, now - states_at_);
+    there += is_there(state) ? 1 : 0;
+    if (away) departures.push_back(seen.away_since);
+    if (is_there(state) == is_there(before)) continue;
+    to_walk_.insert(node);
+    walk_changed_.notify_all();
+  }
+  states_at_ = now;
+  const auto cut_off =
+      options_.without_cut_off ? std::nullopt : cut_off_until(std::move(departures), there, times_, now);
+  if (const auto before = std::exchange(cut_off_, cut_off); before && !(cut_off && *cut_off >= *before)) {
+    // What was put off for it is due earlier.
+    for (const auto& [node, seen] : nodes_) {
+      if (seen.state == peer::NodeState::departed) to_walk_.insert(node);
+    }
+    walk_changed_.notify_all();
+  }
+}
+
+env::Task<void> Repair::states_loop() {
+  while (true) {
+    look_at_states();
+    co_await env::sleep_for(world_.clock, times_.states_every);
+  }
+}
+
+// What a node that went, or came back, shares with this one: a walk over its claims in the index.
+env::Task<void> Repair::walk_lost_loop() {
+  while (true) {
+    while (to_walk_.empty()) co_await walk_changed_.wait();
+    const NodeId node = *to_walk_.begin();
+    to_walk_.erase(to_walk_.begin());
+    std::optional<ShardId> after;
+    while (true) {
+      auto page = co_await holder_.held_by(node, after, kPage);
+      if (!page) {
+        world_.log.error("repair_walk", "error=\"{}\"", to_string(page.error()));
+        break;
+      }
+      if (page->empty()) break;
+      after = page->back();
+      counters_.walked += page->size();
+      for (const ShardId& shard : *page) schedule(shard.pack, world_.clock.now());
+      // The timeline has its turn: it is emptied faster than this fills it.
+      while (when_.size() >= kMaxScheduled) co_await timeline_changed_.wait();
+    }
+  }
+}
+
+// Own claims whose shards are in no store: a disk was lost, or taken away. Their siblings are told.
+env::Task<void> Repair::disclaim_lost(bool only_missing) {
+  const NodeId self = peers_.identity().node;
+  const Time now = world_.clock.now();
+  // A disk that cannot be read now is one that is missing.
+  bool complete = !all_stores_open_ || all_stores_open_();
+  for (size_t i = 0; i < holder_.stores().size(); ++i) {
+    const auto probe = co_await holder_.stores()[i]->describe(ShardId{});
+    complete = complete && !probe && probe.error().code == Code::not_found;
+  }
+  if (complete) {
+    incomplete_since_.reset();
+    if (only_missing) co_return;
+  } else if (now - incomplete_since_.emplace(incomplete_since_.value_or(now)) < times_.missing_disk) {
+    co_return;
+  }
+  std::optional<ShardId> after;
+  while (true) {
+    auto page = co_await holder_.held_by(self, after, kWalkBatch);
+    if (!page || page->empty()) co_return;
+    after = page->back();
+    for (const ShardId& shard : *page) {
+      bool lost = true;
+      for (size_t i = 0; i < holder_.stores().size() && lost; ++i) {
+        const auto found = co_await holder_.stores()[i]->describe(shard);
+        // An error but "not here" counts only for as long as a missing disk does.
+        lost = !found && (found.error().code == Code::not_found || !complete);
+      }
+      if (!lost) continue;
+      ++counters_.disclaimed;
+      holder_.announce(shard, ClaimState::gone, {});
+    }
+    co_await env::sleep_for(world_.clock, kWalkPause);
+  }
+}
+
+// What no event told of: after a crash, or when the timeline was full.
+env::Task<void> Repair::walk_own_loop() {
+  co_await env::sleep_for(world_.clock, times_.walk_delay);
+  while (true) {
+    overflowed_ = false;
+    co_await disclaim_lost(false);
+    for (size_t i = 0; i < holder_.stores().size(); ++i) {
+      std::optional<ShardId> after;
+      while (i < holder_.stores().size()) {
+        const auto page = co_await holder_.stores()[i]->list(after, kWalkBatch);
+        if (page.empty()) break;
+        after = page.back();
+        for (const ShardId& shard : page) {
+          if (!when_.contains(shard.pack)) co_await evaluate(shard.pack);
+        }
+        co_await env::sleep_for(world_.clock, kWalkPause);
+      }
+    }
+    const Time next = world_.clock.now() + times_.walk_every;
+    while (world_.clock.now() < next && !(overflowed_ && when_.size() < kMaxScheduled / 2)) {
+      co_await env::sleep_for(world_.clock, times_.walk_delay);
+      co_await disclaim_lost(true);
+    }
+  }
+}
+
+// --- the timeline ---
+
+void Repair::schedule(const PackId& pack, Time when) {
+  const auto known = when_.find(pack);
+  if (known != when_.end()) {
+    if (known->second <= when) return;
+    timeline_.erase({known->second, pack});
+    known->second = when;
+  } else {
+    if (when_.size() >= kMaxScheduled) {
+      overflowed_ = true;
+      return;
+    }
+    when_[pack] = when;
+  }
+  timeline_.insert({when, pack});
+  if (timeline_.begin()->second == pack) timeline_changed_.notify_all();
+}
+
+void Repair::unschedule(const PackId& pack) {
+  const auto known = when_.find(pack);
+  if (known == when_.end()) return;
+  timeline_.erase({known->second, pack});
+  when_.erase(known);
+}
+
+void Repair::on_news(const ShardId& shard, const NodeId& node, ClaimState state) {
+  const Time now = world_.clock.now();
+  if (state == ClaimState::held) {
+    const auto placed = placed_.find(shard);
+    if (placed != placed_.end() && placed->second.to == node) placed_.erase(placed);
+    // Of a pack that is being written all come within a moment: looked at once, when all should be there.
+    schedule(shard.pack, now + times_.unclaimed);
+  } else {
+    schedule(shard.pack, now);
+  }
+}
+
+env::Task<void> Repair::timeline_loop() {
+  while (true) {
+    const Time next = timeline_.empty() ? Time::never() : timeline_.begin()->first;
+    if (next > world_.clock.now()) {
+      co_await wait_until(world_.clock, timeline_changed_, next);
+      continue;
+    }
+    const PackId pack = timeline_.begin()->second;
+    unschedule(pack);
+    timeline_changed_.notify_all();
+    if (at_work_.contains(pack)) continue;  // it is looked at again at its end
+    co_await evaluate(pack);
+    if (mover_.serves_clients()) co_await env::sleep_for(world_.clock, kStandBackPause);
+  }
+}
+
+env::Task<void> Repair::repair_loop() {
+  while (true) {
+    while (ready_.empty() || paused_) co_await ready_changed_.wait();
+    const PackId pack = ready_.begin()->second;
+    ready_.erase(ready_.begin());
+    if (!at_work_.insert(pack).second) continue;
+    co_await repair(pack);
+    at_work_.erase(pack);
+    schedule(pack, world_.clock.now() + times_.settle);
+  }
+}
+
+}  // namespace cairn::pool
