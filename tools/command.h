@@ -40,6 +40,7 @@ std::vector<Command> backup_commands();
 std::vector<Command> snapshot_commands();
 std::vector<Command> drive_commands();
 std::vector<Command> demo_commands();
+std::vector<Command> generate_commands();
 
 // Reads a size or a duration option; CLI::ValidationError (exit 2) when it is none.
 CLI::Validator size_text();

@@ -12,6 +12,7 @@
 
 #include "tools/command.h"
 #include "tools/file_text.h"
+#include "tools/profiles.h"
 
 extern char** environ;
 
@@ -146,13 +147,20 @@ struct BackupFlags {
   BackupOptions options;
   std::string when, wait;
   bool from_stdin = false, from_command = false;
-  uint64_t larger_than = 0;
   std::string larger_than_text;
+  std::string profile, max_age;
+  bool status = false;
 };
 
 void declare_backup(CLI::App& app, BackupFlags& flags) {
   BackupOptions& options = flags.options;
   app.add_option("paths", options.paths, "files and folders (or, with --stdin-from-command, a command and its words)");
+  app.add_option("--profile", flags.profile, "take options from this profile of HOME/profiles.toml, see below")
+      ->type_name("NAME");
+  app.add_flag("--status", flags.status,
+               "back up nothing, say how old the last snapshot of each set is; exit 3 when one is too old");
+  app.add_option("--max-age", flags.max_age, "with --status: what is too old where a profile does not say (e.g. 26h)")
+      ->check(duration_text());
   app.add_option("-e,--exclude", options.excludes, "leave out what fits the pattern (may be repeated)");
   app.add_option("--iexclude", options.iexcludes, "the same, whatever the case of its letters");
   app.add_option("--exclude-file", options.exclude_files, "a file with a pattern on each line");
@@ -184,7 +192,98 @@ void declare_backup(CLI::App& app, BackupFlags& flags) {
       ->check(CLI::IsMember({"placed"}));
 }
 
-int run_backup(Context& context, BackupFlags flags) {
+// One row of `backup --status`.
+struct SetStatus {
+  std::string name;
+  bool from_profile = false;
+  std::optional<SnapshotReport> last;
+  std::optional<Duration> max_age;
+
+  Duration age(WallTime now) const { return Duration(last ? now - last->time : 0); }
+  bool stale(WallTime now) const { return max_age && (!last || age(now) > *max_age); }
+};
+
+std::vector<SetStatus> sets_of(const std::vector<Profile>& profiles, const std::vector<SnapshotReport>& snapshots,
+                               std::optional<Duration> max_age) {
+  std::vector<SetStatus> sets;
+  for (const Profile& profile : profiles)
+    sets.push_back({profile.set(), true, std::nullopt, profile.max_age ? profile.max_age : max_age});
+  for (const SnapshotReport& one : snapshots) {  // oldest first
+    if (one.partial) continue;
+    std::string name = one.set;
+    if (name.empty()) {
+      name = one.host + ":";
+      for (const std::string& path : one.paths) name += (name.ends_with(':') ? "" : ",") + path;
+    }
+    auto at = std::ranges::find(sets, name, &SetStatus::name);
+    if (at == sets.end()) at = sets.insert(sets.end(), {name, false, std::nullopt, max_age});
+    if (!at->last || one.time >= at->last->time) at->last = one;
+  }
+  return sets;
+}
+
+int backup_status(Context& context, const BackupFlags& flags) {
+  auto profiles = read_profiles(context.home);
+  if (!profiles) return context.output.fail("", profiles.error());
+  if (!flags.profile.empty()) {
+    std::erase_if(*profiles, [&](const Profile& profile) { return profile.name != flags.profile; });
+    if (auto found = read_profile(context.home, flags.profile); !found)
+      return context.output.fail(flags.profile, found.error());
+  }
+  std::optional<Duration> max_age;
+  if (!flags.max_age.empty()) max_age = *parse_duration(flags.max_age);
+  int code = kDone;
+  Client* client = context.client(code);
+  if (client == nullptr) return code;
+  auto snapshots = Backups(*client).snapshots({});
+  if (!snapshots && snapshots.error().code != Code::not_found) return context.output.fail("", snapshots.error());
+  auto sets = sets_of(*profiles, snapshots ? *snapshots : std::vector<SnapshotReport>(), max_age);
+  if (!flags.profile.empty()) std::erase_if(sets, [](const SetStatus& set) { return !set.from_profile; });
+  const auto now = static_cast<WallTime>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count());
+  Json list = Json::array();
+  if (!context.output.json)
+    context.output.say(
+        fmt::format("{:<24}  {:<20}  {:<10}  {:<10}  {}", "Set", "Last snapshot", "Age", "May be", "State"));
+  for (const SetStatus& set : sets) {
+    const char* state = !set.last ? "never" : set.stale(now) ? "stale" : "ok";
+    if (set.stale(now)) code = kPartly;
+    if (context.output.json) {
+      Json object = {{"state", state}, {"stale", set.stale(now)}};
+      put_path(object, "set", set.name);
+      if (set.last) {
+        object["snapshot_id"] = set.last->id;
+        object["time"] = format_time(set.last->time);
+        object["age_seconds"] = std::chrono::duration_cast<std::chrono::seconds>(set.age(now)).count();
+      }
+      if (set.max_age)
+        object["max_age_seconds"] = std::chrono::duration_cast<std::chrono::seconds>(*set.max_age).count();
+      list.push_back(std::move(object));
+    } else {
+      context.output.say(fmt::format(
+          "{:<24}  {:<20}  {:<10}  {:<10}  {}", printable(set.name), set.last ? format_time(set.last->time) : "-",
+          set.last ? format_duration(set.age(now)) : "-", set.max_age ? format_duration(*set.max_age) : "any", state));
+    }
+  }
+  if (context.output.json)
+    context.output.emit({{"message_type", "summary"}, {"sets", list}, {"stale", code == kPartly}});
+  return code;
+}
+
+// What the profile has forgotten after its backup.
+int forget_after(const Context& context, Client& client, const Profile& profile, const SnapshotReport& snapshot) {
+  if (profile.keep.empty()) return kDone;
+  ForgetOptions options;
+  options.filter = {.hosts = {snapshot.host}, .tags = {}, .paths = snapshot.paths};
+  options.keep = profile.keep;
+  auto report = Backups(client).forget(options);
+  if (!report) return context.output.fail("forget of profile " + profile.name, report.error());
+  context.output.say(fmt::format("forgot {} older snapshots", report->removed.size()));
+  return kDone;
+}
+
+int run_backup(Context& context, BackupFlags flags, const Profile* profile) {
   BackupOptions& options = flags.options;
   auto when = parse_when(flags.when);
   if (!when) return context.output.fail(flags.when, when.error());
@@ -220,18 +319,40 @@ int run_backup(Context& context, BackupFlags flags) {
     options.on_progress = line.callback();
     report = Backups(*client).backup(options);
   }
-  return finish_backup(context, report, options.dry_run, !flags.wait.empty());
+  code = finish_backup(context, report, options.dry_run, !flags.wait.empty());
+  if (profile != nullptr && report && report->saved && !options.dry_run) {
+    if (const int forgot = forget_after(context, *client, *profile, report->snapshot); forgot != kDone) return forgot;
+  }
+  return code;
 }
 
 Command backup_command() {
   return {
       "backup", "make a snapshot of files and folders",
       "cairn backup ~/Documents --exclude '*.o' --tag work\n  mysqldump shop | cairn backup --stdin --stdin-filename "
-      "shop.sql",
+      "shop.sql\n"
+      "  cairn backup --profile home                # with HOME/profiles.toml:\n"
+      "    [home]\n"
+      "    paths = [\"/home/u\"]\n"
+      "    exclude = [\"*.o\", \"/home/u/tmp\"]         # any long option of this command\n"
+      "    one-file-system = true\n"
+      "    max-age = \"26h\"                         # what --status calls too old\n"
+      "    [home.forget]                           # after each backup, of its host and paths\n"
+      "    keep-daily = 7\n"
+      "  cairn backup --status                      # exit 3: a set is too old\n"
+      "  systemctl --user enable --now cairn-backup@home.timer",
       [](CLI::App& app) {
         auto flags = std::make_shared<BackupFlags>();
         declare_backup(app, *flags);
-        return [=](Context& context) { return run_backup(context, *flags); };
+        return [flags, &app](Context& context) {
+          if (flags->status) return backup_status(context, *flags);
+          if (flags->profile.empty()) return run_backup(context, *flags, nullptr);
+          auto profile = read_profile(context.home, flags->profile);
+          if (!profile) return context.output.fail(flags->profile, profile.error());
+          if (auto applied = apply_profile(*profile, app); !applied)
+            return context.output.fail(flags->profile, applied.error());
+          return run_backup(context, *flags, &*profile);
+        };
       }};
 }
 
