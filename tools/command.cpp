@@ -62,18 +62,26 @@ Result<std::vector<StoreSpec>> StoreOptions::specs() const {
   return specs;
 }
 
+Result<std::string> store_path(const std::string& directory) {
+  std::error_code error;
+  std::string path = std::filesystem::absolute(directory, error).lexically_normal().string();
+  if (error || directory.empty()) return fail(Code::bad_input, "not a path: '" + directory + "'");
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 Result<StoreSpec> store_spec(const std::string& directory, const std::string& limit, const std::string& keep_free) {
   StoreSpec spec;
-  std::error_code error;
-  spec.path = std::filesystem::absolute(directory, error).lexically_normal().string();
-  if (error || directory.empty()) return fail(Code::bad_input, "not a path: '" + directory + "'");
+  auto path = store_path(directory);
+  if (!path) return fail(path.error());
+  spec.path = *path;
   auto bytes = parse_size(limit);
   if (!bytes) return fail(bytes.error());
   spec.limit = *bytes;
   if (keep_free.ends_with('%')) {
     char* end = nullptr;
     spec.keep_free_share = std::strtod(keep_free.c_str(), &end) / 100;
-    if (end != keep_free.c_str() + keep_free.size() - 1 || spec.keep_free_share < 0 || spec.keep_free_share >= 1) {
+    if (end != keep_free.c_str() + keep_free.size() - 1 || !(spec.keep_free_share >= 0 && spec.keep_free_share < 1)) {
       return fail(Code::bad_input, "--keep-free takes a size or a share below 100 %, not '" + keep_free + "'");
     }
   } else if (!keep_free.empty()) {

@@ -34,6 +34,7 @@ struct Command {
 };
 
 std::vector<Command> pool_commands();
+std::vector<Command> hosting_commands();
 std::vector<Command> volume_commands();
 std::vector<Command> file_commands();
 std::vector<Command> backup_commands();
@@ -52,6 +53,8 @@ struct StoreOptions {
   void declare(CLI::App& app);
   Result<std::vector<StoreSpec>> specs() const;
 };
+// An absolute path without dots, as it is lent.
+Result<std::string> store_path(const std::string& directory);
 Result<StoreSpec> store_spec(const std::string& directory, const std::string& limit, const std::string& keep_free);
 
 }  // namespace cairn::tools

@@ -1,4 +1,4 @@
-// Commands on the pool and this device: init, invite, join, recover, status, nodes, ping, doctor, store.
+// Commands on the pool and this device: init, invite, join, recover, status, nodes, ping, doctor.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "tools/command.h"
+#include "tools/hosting_text.h"
 #include "tools/mount_registry.h"
 
 namespace cairn::tools {
@@ -311,12 +312,6 @@ Json volume_json(const VolumeReport& volume) {
           {"sequence", volume.sequence}};
 }
 
-Json store_json(const StoreReport& store) {
-  return {{"id", store.id},         {"path", store.path},       {"state", store.state},
-          {"limit", store.limit},   {"used", store.used},       {"free", store.free},
-          {"shards", store.shards}, {"corrupt", store.corrupt}, {"running", store.running}};
-}
-
 Json report_json(const PoolReport& report, const std::vector<MountRecord>& mounts) {
   Json object = {{"pool", {{"id", report.id}, {"name", report.name}}},
                  {"member", report.member},
@@ -326,6 +321,7 @@ Json report_json(const PoolReport& report, const std::vector<MountRecord>& mount
   for (const auto& node : report.nodes) object["nodes"].push_back(node_json(node));
   object["stores"] = Json::array();
   for (const auto& store : report.stores) object["stores"].push_back(store_json(store));
+  object["lending"] = lending_json(report.lending);
   object["volumes"] = Json::array();
   for (const auto& volume : report.volumes) object["volumes"].push_back(volume_json(volume));
   object["mounts"] = Json::array();
@@ -390,8 +386,10 @@ Command status_command() {
           }
           fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
                      printable(report->member));
-          fmt::print("This node {}, daemon {}\n\n", report->node.substr(0, 8),
+          fmt::print("This node {}, daemon {}\n", report->node.substr(0, 8),
                      report->daemon_running ? "running" : "not running");
+          print_lending(report->lending, report->stores);
+          fmt::print("\n");
           print_nodes(report->nodes);
           fmt::print("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
                      report->m, report->m);
@@ -490,60 +488,11 @@ Command doctor_command() {
           }};
 }
 
-Command store_add_command() {
-  return {
-      "store add", "lend space in one more directory", "cairn store add /mnt/usb --limit 500G --keep-free 10%",
-      [](CLI::App& app) {
-        struct Flags {
-          std::string directory, limit, keep_free;
-        };
-        auto flags = std::make_shared<Flags>();
-        app.add_option("directory", flags->directory, "where")->required();
-        app.add_option("--limit", flags->limit, "how much at the most")->required()->check(size_text());
-        app.add_option("--keep-free", flags->keep_free,
-                       "what stays free on that disk whatever the limit: a size or a share (default 10%)");
-        return [=](Context& context) {
-          auto spec = store_spec(flags->directory, flags->limit, flags->keep_free);
-          if (!spec) return context.output.fail(flags->directory, spec.error());
-          if (auto done = add_store(context.home, *spec); !done)
-            return context.output.fail(flags->directory, done.error());
-          if (context.output.json) context.output.emit({{"path", spec->path}, {"limit", spec->limit}});
-          context.output.say(fmt::format("Lending up to {} in {}.", format_size(spec->limit), printable(spec->path)));
-          return static_cast<int>(kDone);
-        };
-      }};
-}
-
-Command store_ls_command() {
-  return {"store ls", "what this machine lends", "cairn store ls", [](CLI::App&) {
-            return [](Context& context) {
-              int code = kDone;
-              Client* client = context.client(code);
-              if (client == nullptr) return code;
-              auto stores = client->stores();
-              if (!stores) return context.output.fail(context.home, stores.error());
-              if (context.output.json) {
-                Json list = Json::array();
-                for (const auto& store : *stores) list.push_back(store_json(store));
-                context.output.emit({{"stores", list}});
-                return static_cast<int>(kDone);
-              }
-              fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", "DIRECTORY", "USED", "LIMIT", "FREE", "SHARDS",
-                         "STATE");
-              for (const auto& store : *stores) {
-                fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", printable(store.path), format_size(store.used),
-                           format_size(store.limit), format_size(store.free), store.shards, printable(store.state));
-              }
-              return static_cast<int>(kDone);
-            };
-          }};
-}
-
 }  // namespace
 
 std::vector<Command> pool_commands() {
-  return {init_command(),  invite_command(), join_command(),   recover_command(),   kit_command(),     status_command(),
-          nodes_command(), ping_command(),   doctor_command(), store_add_command(), store_ls_command()};
+  return {init_command(),   invite_command(), join_command(), recover_command(), kit_command(),
+          status_command(), nodes_command(),  ping_command(), doctor_command()};
 }
 
 }  // namespace cairn::tools

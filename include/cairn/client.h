@@ -46,6 +46,26 @@ struct StoreReport {
   std::string id, path, state;
   uint64_t limit = 0, used = 0, free = 0, shards = 0, corrupt = 0;  // bytes; counts
   bool running = false;  // told by a running daemon, not read from the configuration
+  // `state` in one word: ok, opening, offline, draining, yielding, paused, resting; "stopped" without a daemon.
+  std::string phase;
+  double percent = 0;  // of draining and yielding
+  uint64_t stuck = 0;  // shards that found no other place
+  uint64_t keep_free = 0;
+  double keep_free_share = 0;
+  bool removing = false;  // to be given back when it is empty
+};
+// What this host lends now, and why not more.
+struct LendingReport {
+  std::string state;          // lending, paused, resting, leaving, left
+  std::string why;            // of resting; of leaving what holds it up
+  double percent = 0;         // of leaving
+  uint64_t up = 0, down = 0;  // bytes a second; 0: no limit
+  bool running = false;       // told by a running daemon
+  std::string config_error;   // the configuration as it is now is not followed
+};
+struct HostingReport {
+  LendingReport lending;
+  std::vector<StoreReport> stores;
 };
 struct VolumeReport {
   std::string name, id;
@@ -78,6 +98,7 @@ struct PoolReport {
   bool daemon_running = false;
   std::vector<NodeReport> nodes;
   std::vector<StoreReport> stores;
+  LendingReport lending;
   std::vector<VolumeReport> volumes;
   PackHealth packs;
   std::vector<BadHolderReport> bad_holders;
@@ -162,7 +183,7 @@ class Client {
 
   Result<PoolReport> report();
   Result<std::vector<NodeReport>> nodes();
-  Result<std::vector<StoreReport>> stores();
+  Result<HostingReport> hosting();
   Result<PingReport> ping(const std::string& node);  // ID, its first digits, or name
   std::vector<Finding> doctor();
 

@@ -50,8 +50,8 @@ Result<std::vector<NodeReport>> Client::nodes() {
   return impl_->core->run<std::vector<NodeReport>>([&] { return client::node_reports(*impl_->core); });
 }
 
-Result<std::vector<StoreReport>> Client::stores() {
-  return impl_->core->run<std::vector<StoreReport>>([&] { return client::store_reports(*impl_->core); });
+Result<HostingReport> Client::hosting() {
+  return impl_->core->run<HostingReport>([&] { return client::hosting_report(*impl_->core); });
 }
 
 Result<PingReport> Client::ping(const std::string& node) {

@@ -161,30 +161,55 @@ env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
   co_return reports;
 }
 
-env::Task<Result<std::vector<StoreReport>>> store_reports(Core& core) {
+env::Task<Result<HostingReport>> hosting_report(Core& core) {
   auto config = core.home().config();
-  if (!config) co_return fail(std::move(config.error()));
   auto daemon = co_await ask_daemon(core);
-  std::vector<StoreReport> reports;
-  for (const StoreSpec& spec : config->stores) {
-    StoreReport report{
-        .path = spec.path, .state = daemon ? "not taken up yet" : "daemon not running", .limit = spec.limit};
-    if (daemon) {
-      for (const auto& store : daemon->stores()) {
-        if (store.path() != spec.path) continue;
-        report.id = to_hex(as_bytes(store.id()));
-        report.state = store.state();
-        report.limit = store.limit();
-        report.used = store.used();
-        report.free = store.free();
-        report.shards = store.shards();
-        report.corrupt = store.corrupt();
-        report.running = true;
-      }
-    }
-    reports.push_back(std::move(report));
+  if (!config && !daemon) co_return fail(std::move(config.error()));
+  HostingReport report;
+  if (daemon) {
+    const auto& lending = daemon->lending();
+    report.lending = {.state = lending.state(),
+                      .why = lending.why(),
+                      .percent = lending.percent(),
+                      .up = lending.up(),
+                      .down = lending.down(),
+                      .running = true,
+                      .config_error = lending.config_error()};
+  } else {
+    report.lending.state = config->left ? "left" : config->leaving ? "leaving" : config->paused ? "paused" : "stopped";
   }
-  co_return reports;
+  if (!config) report.lending.config_error = to_string(config.error());
+  if (daemon) {
+    for (const auto& store : daemon->stores()) {
+      report.stores.push_back({.id = to_hex(as_bytes(store.id())),
+                               .path = store.path(),
+                               .state = store.state(),
+                               .limit = store.limit(),
+                               .used = store.used(),
+                               .free = store.free(),
+                               .shards = store.shards(),
+                               .corrupt = store.corrupt(),
+                               .running = true,
+                               .phase = store.phase(),
+                               .percent = store.percent(),
+                               .stuck = store.stuck(),
+                               .keep_free = store.keep_free(),
+                               .keep_free_share = store.keep_free_share(),
+                               .removing = config && config->is_removing(store.path())});
+    }
+  }
+  if (!config) co_return report;
+  for (const StoreSpec& spec : config->stores) {
+    if (std::ranges::find(report.stores, spec.path, &StoreReport::path) != report.stores.end()) continue;
+    report.stores.push_back({.path = spec.path,
+                             .state = daemon ? "not taken up yet" : "daemon not running",
+                             .limit = spec.limit,
+                             .phase = daemon ? "opening" : "stopped",
+                             .keep_free = spec.keep_free,
+                             .keep_free_share = spec.keep_free_share,
+                             .removing = config->is_removing(spec.path)});
+  }
+  co_return report;
 }
 
 env::Task<Result<PoolReport>> pool_report(Core& core) {
@@ -199,11 +224,14 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
   auto nodes = co_await node_reports(core);
   if (!nodes) co_return fail(std::move(nodes.error()));
   report.nodes = std::move(*nodes);
-  auto stores = co_await store_reports(core);
-  if (!stores) co_return fail(std::move(stores.error()));
-  report.stores = std::move(*stores);
+  auto hosting = co_await hosting_report(core);
+  if (!hosting) co_return fail(std::move(hosting.error()));
+  report.stores = std::move(hosting->stores);
+  report.lending = std::move(hosting->lending);
+  if (!report.lending.config_error.empty())
+    report.warnings.push_back("the configuration is not followed: " + report.lending.config_error);
   for (const StoreReport& store : report.stores) {
-    if (store.running && store.state != "ok")
+    if (store.running && (store.phase == "offline" || store.stuck > 0))
       report.warnings.push_back(fmt::format("store {}: {}", store.path, store.state));
     if (store.corrupt > 0)
       report.warnings.push_back(fmt::format("store {}: {} shards have rotted on this disk", store.path, store.corrupt));
@@ -304,13 +332,15 @@ env::Task<Result<std::vector<Finding>>> examine(Core& core) {
   const bool daemon = core.home().daemon_running();
   note(daemon, daemon ? "the daemon runs" : "the daemon of this home does not run",
        "start `cairnd --home " + core.home().path() + "`");
-  auto stores = co_await store_reports(core);
-  if (stores) {
-    if (stores->empty()) note(true, "this machine lends no space (`cairn store add` does)", "");
-    for (const StoreReport& store : *stores) {
+  auto hosting = co_await hosting_report(core);
+  if (hosting) {
+    if (hosting->stores.empty()) note(true, "this machine lends no space (`cairn store add` does)", "");
+    for (const StoreReport& store : hosting->stores) {
       if (!store.running) continue;
-      note(store.state == "ok", fmt::format("store {}: {}", store.path, store.state),
-           "is its disk mounted? then restart cairnd");
+      note(store.phase != "offline" && store.stuck == 0, fmt::format("store {}: {}", store.path, store.state),
+           store.phase == "offline"
+               ? "mount its disk; when it is lost for good: `cairn store rm --lost " + store.path + "`"
+               : "have another machine join or lend more, so that the shards have somewhere to go");
       note(store.corrupt == 0, fmt::format("store {}: {} rotten shards", store.path, store.corrupt),
            "replace the disk: look at it with smartctl");
     }

@@ -1,6 +1,9 @@
 #include "node/daemon.h"
 
+#include <fstream>
+
 #include "node/addresses.h"
+#include "os/host.h"
 #include "os/memory.h"
 
 namespace cairn::node {
@@ -78,10 +81,9 @@ env::Task<Result<env::Address>> Daemon::start() {
   if (config_.healing.rate) healing.mover.bytes_per_second = *config_.healing.rate;
   if (config_.healing.scrub_rate) healing.audit.scrub_rate = *config_.healing.scrub_rate;
   healing_ = std::make_unique<pool::Healing>(world_, *peers_, *holder_, healing);
-  healing_->repair().stores_known_by(
-      [this] { return std::ranges::all_of(lent_, [](const Lent& lent) { return lent.trouble.empty(); }); });
-  for (const StoreSpec& spec : config_.stores) lent_.push_back({.spec = spec, .trouble = "not open yet"});
-  co_await open_stores();
+  lending_ = std::make_unique<Lending>(world_, home_, *peers_, *holder_, healing_->mover());
+  healing_->repair().stores_known_by([this] { return lending_->all_open(); });
+  co_await lending_->start(config_);
 
   peers_->serve(wire::Method::admin_status, peer::Access::own_device,
                 [this](peer::Request) -> env::Task<Result<peer::Reply>> {
@@ -111,35 +113,6 @@ env::Task<Result<env::Address>> Daemon::start() {
   co_return local;
 }
 
-env::Task<void> Daemon::open_stores() {
-  for (size_t i = 0; i < lent_.size(); ++i) {
-    if (lent_[i].trouble.empty()) continue;
-    const StoreSpec spec = lent_[i].spec;
-    // A store that was made once is never made anew over a disk that is not mounted.
-    const std::string mark = home_.file("stores/" + crypto::sha256(as_bytes(spec.path)).short_hex());
-    auto known = world_.disk.exists(mark);
-    auto opened = co_await store::ShardStore::open(
-        world_,
-        {.path = spec.path, .limit = spec.limit, .keep_free = spec.keep_free, .keep_free_share = spec.keep_free_share},
-        known && !*known);
-    if (!opened) {
-      const std::string trouble = "offline: " + to_string(opened.error());
-      if (lent_[i].trouble != trouble)
-        log_.warning("store_not_open", "path={} error={}", spec.path, to_string(opened.error()));
-      lent_[i].trouble = trouble;
-      continue;
-    }
-    if (known && !*known) {
-      auto made = world_.disk.make_dirs(home_.file("stores"));
-      if (made) made = env::write_file(world_.disk, mark, as_bytes((*opened)->id().hex() + " " + spec.path + "\n"));
-      if (!made) log_.warning("store_not_noted", "path={} error={}", spec.path, to_string(made.error()));
-    }
-    lent_[i].trouble.clear();
-    log_.info("store_open", "path={} shards={}", spec.path, (*opened)->figures().shards);
-    holder_->add_store(std::move(*opened));
-  }
-}
-
 env::Task<void> Daemon::watch(Daemon* self) {
   uint64_t moved = 0;  // shards, as of the last look
   bool busy = false;
@@ -154,18 +127,17 @@ env::Task<void> Daemon::watch(Daemon* self) {
     if (text && *text != self->config_text_) {
       self->config_text_ = *text;
       auto config = client::parse_config(*text, self->home_.file("config.toml"));
-      if (!config) self->log_.warning("configuration_refused", "error={}", to_string(config.error()));
-      if (config) {
-        for (const StoreSpec& spec : config->stores) {
-          const bool known =
-              std::ranges::any_of(self->lent_, [&](const Lent& lent) { return lent.spec.path == spec.path; });
-          if (!known) self->lent_.push_back({.spec = spec, .trouble = "not open yet"});
-        }
+      if (!config) {
+        self->log_.warning("configuration_refused", "error=\"{}\"", to_string(config.error()));
+        self->lending_->config_refused(to_string(config.error()));
+      } else {
         self->config_.addresses = config->addresses;
         self->config_.domain = config->domain;
+        self->lending_->configure(std::move(*config));
       }
     }
-    co_await self->open_stores();
+    co_await self->lending_->follow();
+    self->healing_->repair().set_paused(self->lending_->resting());
     self->tell_own_record();
     if (std::exchange(self->membership_changed_, false)) self->save_membership();
   }
@@ -182,7 +154,7 @@ void Daemon::tell_own_record() {
   info.free = figures.free;
   info.domain = config_.domain;
   info.boot_seq = boot_;
-  info.lends = std::ranges::any_of(lent_, [](const Lent& lent) { return lent.trouble.empty(); });
+  lending_->tell(info);
   peers_->set_own_record(info);
 }
 
@@ -196,25 +168,7 @@ wire::AdminStatusResponse Daemon::status() const {
   response.set_boot_seq(boot_);
   response.set_uptime_ms(static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(world_.clock.now() - started_).count()));
-  for (const Lent& lent : lent_) {
-    if (lent.trouble.empty()) continue;
-    auto* store = response.add_stores();
-    store->set_path(lent.spec.path);
-    store->set_limit(lent.spec.limit);
-    store->set_state(lent.trouble);
-  }
-  for (const auto& open : holder_->stores()) {
-    const store::StoreFigures figures = open->figures();
-    auto* store = response.add_stores();
-    store->set_id(open->id().raw());
-    store->set_path(open->options().path);
-    store->set_limit(figures.limit);
-    store->set_used(figures.used);
-    store->set_free(figures.free);
-    store->set_shards(figures.shards);
-    store->set_corrupt(figures.corrupt);
-    store->set_state("ok");
-  }
+  lending_->describe(response);
   for (const peer::NodeInfo& node : peers_->membership().nodes()) {
     auto* seen = response.add_nodes();
     seen->set_node(node.id.raw());
@@ -253,6 +207,7 @@ env::Task<void> Daemon::stop() {
   tasks_->cancel();
   if (peers_) co_await peers_->stop();
   if (healing_) co_await healing_->stop();
+  if (lending_) co_await lending_->stop();
   if (holder_) co_await holder_->close();
   if (keeper_) co_await keeper_->close();
   if (peers_ && lock_) save_membership();
@@ -263,8 +218,21 @@ env::Task<void> Daemon::stop() {
 
 namespace cairn {
 
+namespace {
+
+// What cannot be read is said when the daemon starts.
+bool low_priority(const std::string& home) {
+  std::ifstream file(home + "/config.toml");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  auto config = client::parse_config(text, "config.toml");
+  return !config || config->rules.low_priority;
+}
+
+}  // namespace
+
 Status run_daemon(const DaemonOptions& options) {
   os::tune_allocator();
+  if (low_priority(options.home)) os::lower_priority();  // before any thread is made
   auto log = make_stderr_log(node::level_of(options.log_level));
   os::RealWorld real({.log = *log});
   client::Home home(real.world().disk, options.home);

@@ -4,6 +4,7 @@
 
 #include "cairn/daemon.h"
 #include "client/home.h"
+#include "node/lending.h"
 #include "os/real_world.h"
 #include "peer/invite.h"
 #include "pool/healing.h"
@@ -22,12 +23,6 @@ class Daemon {
   env::Task<void> stop();
 
  private:
-  struct Lent {  // a store of the configuration
-    StoreSpec spec;
-    std::string trouble;  // why it is not open; empty: it is
-  };
-
-  env::Task<void> open_stores();
   // Takes up what changed: figures, configuration, membership. Every few seconds.
   static env::Task<void> watch(Daemon* self);
   void tell_own_record();
@@ -45,13 +40,13 @@ class Daemon {
   uint64_t boot_ = 0;
   Time started_{};
   env::Address address_;
-  std::vector<Lent> lent_;
   std::unique_ptr<env::DiskLock> lock_;
   std::unique_ptr<peer::Peers> peers_;
   std::unique_ptr<peer::Invites> invites_;
   std::unique_ptr<volume::Keeper> keeper_;
   std::unique_ptr<pool::Holder> holder_;
   std::unique_ptr<pool::Healing> healing_;
+  std::unique_ptr<Lending> lending_;
   bool membership_changed_ = false;
   std::optional<env::TaskGroup> tasks_;
 };

@@ -6,6 +6,7 @@
 #include "pool/limits.h"
 #include "pool/placement.h"
 #include "proto/pack.pb.h"
+#include "store/no_store.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
@@ -40,6 +41,7 @@ class HolderImpl final : public Holder {
         memory_(world.executor, kMaxHolderMemory),
         idle_(world.executor),
         tasks_(world.executor) {
+    stores_.reserve(kMaxStores);
     serve(wire::Method::shard_put, &HolderImpl::shard_put);
     serve(wire::Method::shard_get, &HolderImpl::shard_get);
     serve(wire::Method::pack_header, &HolderImpl::pack_header);
@@ -48,13 +50,30 @@ class HolderImpl final : public Holder {
     exchange_.start();
   }
 
-  void add_store(std::unique_ptr<store::ShardStore> store) override {
+  Status add_store(std::unique_ptr<store::ShardStore> store) override {
     store::ShardStore& added = *store;
-    stores_.push_back(std::move(store));
+    const auto unused = std::ranges::find(stores_, StoreId{}, [](const auto& one) { return one->id(); });
+    if (unused != stores_.end()) {
+      past_stores_.push_back(std::exchange(*unused, std::move(store)));
+    } else if (stores_.size() < kMaxStores) {
+      stores_.push_back(std::move(store));
+    } else {
+      return fail(Code::overloaded, fmt::format("a node has {} stores at most", kMaxStores));
+    }
     added.on_verified([this](const store::ShardStore::Verified& outcome) { verified(outcome); });
     added.on_rot([this](ShardId shard) { rotten(shard); });
     if (walk_) tasks_.spawn(make_up_for_lost_claims(added));
+    return {};
   }
+  env::Task<Status> close_store(StoreId id) override {
+    const auto found = std::ranges::find(stores_, id, [](const auto& one) { return one->id(); });
+    if (id.is_zero() || found == stores_.end()) co_return fail(Code::not_found, "no such store");
+    past_stores_.push_back(std::exchange(*found, std::make_unique<store::NoStore>()));
+    store::ShardStore& closing = *past_stores_.back();
+    co_await closing.close();
+    co_return Status{};
+  }
+  void set_resting(bool resting) override { resting_ = resting; }
   const std::vector<std::unique_ptr<store::ShardStore>>& stores() const override { return stores_; }
 
   store::StoreFigures figures() const override {
@@ -140,6 +159,9 @@ class HolderImpl final : public Holder {
   }
   env::Task<Result<Reply>> guarded(Method member, Request request) {
     if (closing_) co_return fail(Code::closed, "closing");
+    const bool shards = request.method == wire::Method::shard_put || request.method == wire::Method::shard_get;
+    if (resting_ && shards && request.member != peers_.identity().certificate.member)
+      co_return fail(Code::overloaded, "this host lends nothing now");
     const AtWork at_work(*this);
     auto reply = co_await (this->*member)(std::move(request));
     co_return reply;
@@ -170,9 +192,11 @@ class HolderImpl final : public Holder {
   bool walk_;  // the last run did not end cleanly
   std::vector<std::unique_ptr<store::ShardStore>> stores_;
   std::vector<News> news_;
+  std::vector<std::unique_ptr<store::ShardStore>> past_stores_;  // closed; somebody may still use them
   HolderCounters counters_;
   RateLimit log_limit_{10, std::chrono::minutes(1)};
   bool closing_ = false;
+  bool resting_ = false;
   size_t at_work_ = 0;
   env::Semaphore reads_, writes_, memory_;
   env::Signal idle_;

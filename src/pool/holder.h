@@ -30,7 +30,14 @@ class Holder {
   static env::Task<Result<std::unique_ptr<Holder>>> open(env::World world, peer::Peers& peers, std::string claims_path,
                                                          uint64_t boot_seq);
   virtual ~Holder() = default;
-  virtual void add_store(std::unique_ptr<store::ShardStore> store) = 0;
+  // Code::overloaded when there are kMaxStores.
+  virtual Status add_store(std::unique_ptr<store::ShardStore> store) = 0;
+  // Serves this store no longer and closes it; nothing is said of the shards in it. Its place among stores() is taken
+  // by one that holds nothing; who is using it just now may go on to, in vain. Code::not_found.
+  virtual env::Task<Status> close_store(StoreId id) = 0;
+  // Resting: shards are neither taken from nor served to other members.
+  virtual void set_resting(bool resting) = 0;
+  // Never moves in memory, so that tasks may wait while they walk over it.
   virtual const std::vector<std::unique_ptr<store::ShardStore>>& stores() const = 0;
   // Over all stores.
   virtual store::StoreFigures figures() const = 0;

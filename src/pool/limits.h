@@ -52,6 +52,8 @@ inline constexpr size_t kMaxQueryPacks = 64;
 
 // --- holder ---
 
+// Stores of one node.
+inline constexpr size_t kMaxStores = 64;
 // Requests that work on the disks at the same time; the others wait in order.
 inline constexpr uint64_t kMaxDiskReads = 32;
 inline constexpr uint64_t kMaxDiskWrites = 16;
@@ -154,6 +156,27 @@ inline constexpr Duration kScrubDelay = std::chrono::minutes(30);
 // time.
 inline constexpr Duration kSaveScores = std::chrono::minutes(10);
 inline constexpr Duration kScoreHalf = std::chrono::days(30);
+// --- drain ---
+
+// Shards of a node that are moved away at the same time: each waits for its claim some half a second.
+inline constexpr size_t kDrainAtOnce = 16;
+// Shards looked at in one step of a walk.
+inline constexpr size_t kDrainPage = 64;
+// How long the claim of the new holder is waited for: it comes within seconds of the receipt.
+inline constexpr Duration kDrainClaim = std::chrono::seconds(60);
+// What had nowhere to go is tried again after this.
+inline constexpr Duration kDrainRetry = std::chrono::seconds(30);
+// So many shards without a place, and none with one: the rest of the store is not looked at before the next try.
+inline constexpr size_t kDrainStuck = 1024;
+// How often it is looked whether a store that was drained enough has more again.
+inline constexpr Duration kDrainPoll = std::chrono::milliseconds(500);
+// Other targets for one shard before it counts as having nowhere to go.
+inline constexpr int kDrainTries = 4;
+// Shards that a pressed host drops together: they share the sync of the index.
+inline constexpr size_t kShedAtOnce = 64;
+// How long to wait until dropped shards have given their blocks back.
+inline constexpr Duration kShedPatience = std::chrono::seconds(2);
+inline constexpr Duration kShedPoll = std::chrono::milliseconds(10);
 
 // --- client ---
 

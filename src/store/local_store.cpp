@@ -128,6 +128,10 @@ env::Task<void> LocalShardStore::close() {
   reclaim_signal_.notify_all();
   settled_.notify_all();
   co_await group_.join();
+  closed_ = true;
+  for (const auto& work : std::exchange(queue_, {})) work->done.set(fail(Code::closed, "the store is closed"));
+  space_changed_.notify_all();
+  flight_ended_.notify_all();
   ready_ = false;
   while (readers_ > 0) co_await readers_gone_.wait();
   auto closed = co_await world_.workers.run([this]() -> Status {
@@ -228,6 +232,10 @@ env::Task<Status> ShardStore::erase(env::World world, std::string path) {
 env::OneShot<Status> LocalShardStore::enqueue(Change change, std::unique_ptr<Ticket> ticket,
                                               env::Semaphore::Permit room, NodeId writer) {
   env::OneShot<Status> done(world_.executor);
+  if (closed_) {
+    done.set(fail(Code::closed, "the store is closed"));
+    return done;
+  }
   queue_.push_back(std::make_unique<Work>(Work{std::move(change), done, std::move(ticket), std::move(room), writer}));
   work_.notify_all();
   return done;
@@ -279,7 +287,7 @@ env::Task<Status> LocalShardStore::put(content::PackHeader header, uint8_t slot,
 
   const uint32_t blocks = change.header.blocks();
   while (!taking_ || !fits(blocks, put_limit())) {
-    if (!taking_ || !space_is_coming()) co_return fail(Code::no_space, "the store is full");
+    if (!taking_ || closed_ || !space_is_coming()) co_return fail(Code::no_space, "the store is full");
     co_await space_changed_.wait();
   }
   ticket->reserve(blocks);

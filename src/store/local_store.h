@@ -146,6 +146,7 @@ class LocalShardStore final : public ShardStore {
 
   bool ready_ = false;
   bool closing_ = false;
+  bool closed_ = false;      // nothing commits any more
   uint64_t readers_ = 0;     // jobs that use the log beside commits
   uint64_t foreground_ = 0;  // puts and reads of callers
   uint64_t settling_ = 0;

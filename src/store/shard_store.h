@@ -89,7 +89,7 @@ class ShardStore {
   virtual env::Task<Status> scrub(uint64_t bytes_per_second) = 0;
   // Until everything stored so far is verified.
   virtual env::Task<Status> settle() = 0;
-  // Ends background work and closes cleanly. No other call may be under way.
+  // Ends background work and closes cleanly. Calls that are under way end well or with an error, later ones fail.
   virtual env::Task<void> close() = 0;
 
   // Removes a closed store with all that it holds; what else lies in the directory stays, and so does the directory.

@@ -203,7 +203,7 @@ class Cluster {
     store::StoreOptions options{.path = "store", .limit = limit_, .keep_free_share = 0};
     auto store = sim.run(store::ShardStore::open(machine.node.world(), options, create));
     REQUIRE(store);
-    machine.holder->add_store(std::move(*store));
+    REQUIRE(machine.holder->add_store(std::move(*store)));
     if (healing_) {
       machine.healing = std::make_unique<Healing>(machine.node.world(), machine.peers, *machine.holder, *healing_);
       sim.run(machine.healing->start());

@@ -41,7 +41,7 @@ class HolderMachine {
     store::StoreOptions options{.path = "store", .limit = 64 * kMiB, .keep_free_share = 0.01};
     auto store = co_await store::ShardStore::open(node_.world(), std::move(options), create);
     if (!store) co_return fail(std::move(store.error()), "store");
-    holder_->add_store(std::move(*store));
+    CAIRN_CO_TRY(holder_->add_store(std::move(*store)));
     auto address = peers_.listen({node_.host(), 7000});
     if (!address) co_return fail(std::move(address.error()), "listen");
     const store::StoreFigures figures = holder_->figures();

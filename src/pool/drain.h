@@ -1,0 +1,81 @@
+#pragma once
+// Drain: empties stores of this node, in whole or down to a size, by moving their shards elsewhere.
+//
+// One shard: where it may go is chosen; its claim becomes `leaving`; a copy is made there, by its receipt and by the
+// new holder's own claim; then it is dropped here and claimed as gone. Another store of this node that has room is the
+// nearest place: nothing is said to anybody then. A shard that has nowhere to go stays, is `held`, and is tried again.
+// So a pack never has less than before: at no moment, and not after a cancelled drain either.
+
+#include <map>
+#include <set>
+
+#include "pool/shard_mover.h"
+
+namespace cairn::pool {
+
+struct DrainGoal {
+  uint64_t used = 0;    // bytes that the store may still use; 0: no shard is to be left
+  bool urgent = false;  // does not stand back for foreground work
+  bool operator==(const DrainGoal&) const = default;
+};
+
+struct DrainProgress {
+  bool active = false;  // there is a goal that has not been reached
+  double percent = 0;   // of what it began with, 0 to 100
+  uint64_t moved = 0;   // shards, since the goal was first set
+  uint64_t stuck = 0;   // shards that found no place at the last try
+  std::string why_stuck;
+};
+
+// Strand only. `peers`, `holder` and `mover` outlive it.
+class Drain {
+ public:
+  Drain(env::World world, peer::Peers& peers, Holder& holder, ShardMover& mover);
+  ~Drain();
+
+  // From now on; none: what is left stays. Setting it anew while it goes on changes the goal and keeps the progress.
+  void set_goal(const StoreId& store, std::optional<DrainGoal> goal);
+  // None where there is no goal.
+  std::optional<DrainProgress> progress(const StoreId& store) const;
+
+  // Ends all; what was leaving is held again. Before the holder is closed.
+  env::Task<void> stop();
+
+ private:
+  struct Job {
+    explicit Job(env::Executor& executor) : tasks(executor) {}
+    DrainGoal goal;
+    uint64_t first_used = 0, first_shards = 0;
+    uint64_t moved = 0;
+    uint64_t moving = 0;                   // bytes of shards on their way
+    uint64_t stuck = 0, stuck_before = 0;  // of this walk, of the last one
+    std::string why_stuck;
+    std::optional<ShardId> at;  // where the next walk goes on
+    std::set<ShardId> leaving;  // claimed so, not yet handed to drops_
+    env::TaskGroup tasks;       // last: ends first
+  };
+
+  store::ShardStore* find(const StoreId& id) const;
+  static bool enough(const Job& job, const store::ShardStore& store);
+  env::Task<void> run(StoreId id, Job& job);
+  env::Task<void> walk(StoreId id, Job& job);
+  env::Task<void> move_one(StoreId id, Job& job, ShardId shard, env::Semaphore::Permit permit);
+  env::Task<Status> move_away(Job& job, ShardId shard);
+  env::Task<bool> copied_away(Job& job, ShardId shard, PackPicture picture, Error& why);
+  env::Task<bool> move_beside(StoreId from, ShardId shard);
+  env::Task<Status> change_store(StoreId from, StoreId to, ShardId shard);
+  std::optional<NodeId> choose(const PackPicture& picture, const std::set<NodeId>& avoid, std::string& why) const;
+  std::optional<NodeId> other_holder(const PackPicture& picture, uint8_t slot) const;
+  env::Task<bool> still_holds(ShardId shard, NodeId node);
+  void say_held(Job& job);
+
+  env::World world_;
+  peer::Peers& peers_;
+  Holder& holder_;
+  ShardMover& mover_;
+  env::Semaphore places_;
+  std::map<StoreId, std::unique_ptr<Job>> jobs_;
+  env::TaskGroup drops_;  // never cut off: what is gone must be said to be, and nothing is to lie here twice
+};
+
+}  // namespace cairn::pool
