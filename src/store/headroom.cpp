@@ -14,24 +14,25 @@ Headroom::Demand Headroom::observe(const env::Space& space, uint64_t keep_free, 
     return demand;
   }
   // What the host writes in kHostAhead at its present pace. While this store takes shards it may be its own pace.
-  uint64_t soon = 0;
-  if (last_ && !last_->taking && last_->available > free && now > last_->when) {
-    const double seconds = std::chrono::duration<double>(now - last_->when).count();
-    const double ahead = std::chrono::duration<double>(kHostAhead).count();
-    soon = static_cast<uint64_t>(static_cast<double>(last_->available - free) / seconds * ahead);
+  if (!last_ || now - last_->when >= kHostAhead) {
+    soon_ = 0;
+    if (last_ && !last_->taking && last_->available > free) {
+      const double ahead = std::chrono::duration<double>(kHostAhead) / std::chrono::duration<double>(now - last_->when);
+      soon_ = static_cast<uint64_t>(static_cast<double>(last_->available - free) * ahead);
+    }
+    last_ = Seen{free, now, taking_ && free >= keep_free};
   }
   if (free < keep_free) taking_ = false;
   if (free < keep_free - keep_free / kOwnSlack) moving_ = true;
   if (free >= keep_free + keep_free / 2) moving_ = false;
   if (free >= 2 * keep_free) taking_ = true;
   const uint64_t least = keep_free / 5;
-  if (free < std::max(least, moving_ ? soon : 0)) dropping_ = true;
-  if (!moving_ || free >= std::max(2 * least, soon)) dropping_ = false;
-  last_ = Seen{free, now, taking_};
+  if (free < std::max(least, moving_ ? soon_ : 0)) dropping_ = true;
+  if (!moving_ || free >= std::max(2 * least, soon_)) dropping_ = false;
 
   demand.take = taking_;
   if (moving_) demand.move = keep_free + keep_free / 2 - free;
-  if (dropping_) demand.drop = std::max(2 * least, soon) - free;
+  if (dropping_) demand.drop = std::max(2 * least, soon_) - free;
   demand.move = std::max(demand.move, demand.drop);
   // The nearer the next threshold, the sooner the next look: no host writes faster than kHostSpeed.
   const uint64_t next = moving_ ? least : keep_free - keep_free / kOwnSlack;

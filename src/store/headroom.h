@@ -5,7 +5,7 @@
 //   free <  10 %   full       nothing more is taken; once it is clearly less (the host writes), what lies over is moved
 //                             to other nodes until 15 % are free
 //   free <   2 %   pressing   what can be spared is dropped at once until 4 % are free; also when the host would have
-//                             filled the disk within a second or so
+//                             filled the disk within a moment
 //   free >= 20 %              something is taken again
 // Two values each, so that neither the store's own puts nor a host that writes and deletes make it swing.
 
@@ -36,6 +36,7 @@ class Headroom {
   };
   bool taking_ = true, moving_ = false, dropping_ = false;
   std::optional<Seen> last_;
+  uint64_t soon_ = 0;  // bytes that the host writes in kHostAhead
 };
 
 }  // namespace cairn::store

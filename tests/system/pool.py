@@ -41,9 +41,10 @@ class Node:
     def json(self, *words, **options):
         return json.loads(self.cairn(*words, "--json", **options).stdout.decode().splitlines()[-1])
 
-    def start(self):
+    def start(self, env=None):
         log = open(self.pool.root / f"daemon{self.number}.log", "ab")
-        self.process = subprocess.Popen([BIN / "cairnd", "--home", self.home], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        self.process = subprocess.Popen([BIN / "cairnd", "--home", self.home], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                                        env={**os.environ, **(env or {})})
         log.close()
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready "):
@@ -74,7 +75,7 @@ class Pool:
             self.close()
             raise
 
-    def add(self, limit=None, store=None):
+    def add(self, limit=None, store=None, keep_free="0%"):
         node = Node(self, len(self.nodes))
         node.store = store or node.store
         stores = ["--store", node.store, "--limit", limit or self.limit, "--listen", "127.0.0.1:0", "--phrase-out", self.root / f"phrase{node.number}"]
@@ -85,7 +86,7 @@ class Pool:
             node.cairn("join", code, "--yes", "--name", f"node{node.number}", *stores)
         # A full disk of the test machine is not what is tested.
         config = node.home / "config.toml"
-        config.write_text(config.read_text().replace('"10%"', '"0%"'))
+        config.write_text(config.read_text().replace('"10%"', f'"{keep_free}"'))
         self.nodes.append(node)
         node.start()
         return node
