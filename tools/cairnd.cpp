@@ -7,10 +7,33 @@
 #include "cairn/daemon.h"
 #include "cairn/home.h"
 
+namespace {
+
+constexpr char kHostHelp[] = R"(The host comes first. In HOME/config.toml, which is followed while the daemon runs:
+
+  [limits]
+  up = "2M"              bytes a second to other machines; "none": no limit
+  down = "8M"            bytes a second from them (commands of this home are not limited)
+  on_battery = false     lend nothing while the machine runs on battery
+  on_metered = false     lend nothing while NetworkManager calls the connection metered
+  priority = "low"       for processor and disk, or "normal"; read at the start
+
+  [[schedule]]           in these hours what stands here counts instead; the first that fits
+  days = "mon-fri"       also "sat,sun"; without it every day
+  hours = "08:00-18:30"  local time; "22:00-06:00" goes over midnight; without it the whole day
+  up = "500K"
+  lend = false           lend nothing in these hours
+
+A store stops taking when its disk is 90 % full (keep_free), moves shards to other nodes until 15 % are free, and
+below 2 % drops at once what the pool can spare. See also cairn store, pause, resume and leave.)";
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app(
       "Runs a Cairn node: lends disk space to the pool of its home.\n\nExample:\n  cairnd --home ~/.local/share/cairn",
       "cairnd");
+  app.footer(kHostHelp);
   cairn::DaemonOptions options;
   app.add_option("--home", options.home,
                  "home directory: one device in one pool (default: $CAIRN_HOME, else $XDG_DATA_HOME/cairn)");

@@ -294,6 +294,15 @@ Command leave_command() {
                     return now;
                   },
                   "It goes on without this command; `cairn leave --cancel` ends it.");
+              if (code != kDone) return code;
+              int opened = kDone;
+              Client* client = context.client(opened);
+              auto handed = client != nullptr ? client->hand_over_registers() : fail(Code::closed);
+              if (!handed)
+                context.output.warn(
+                    "heads of your volumes are still kept here too: leave this daemon running until your next "
+                    "commit (" +
+                    to_string(handed.error()) + ")");
               return code;
             };
           }};

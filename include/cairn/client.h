@@ -184,6 +184,8 @@ class Client {
   Result<PoolReport> report();
   Result<std::vector<NodeReport>> nodes();
   Result<HostingReport> hosting();
+  // For a node that leaves: registers of its own member move to other keepers; how many.
+  Result<uint64_t> hand_over_registers();
   Result<PingReport> ping(const std::string& node);  // ID, its first digits, or name
   std::vector<Finding> doctor();
 

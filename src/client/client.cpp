@@ -3,6 +3,7 @@
 #include "cairn/client.h"
 
 #include "client/get.h"
+#include "client/hand_over.h"
 #include "client/namespace_ops.h"
 #include "client/put.h"
 #include "client/report.h"
@@ -50,6 +51,9 @@ Result<std::vector<NodeReport>> Client::nodes() {
   return impl_->core->run<std::vector<NodeReport>>([&] { return client::node_reports(*impl_->core); });
 }
 
+Result<uint64_t> Client::hand_over_registers() {
+  return impl_->core->run<uint64_t>([&] { return client::hand_over_registers(*impl_->core); });
+}
 Result<HostingReport> Client::hosting() {
   return impl_->core->run<HostingReport>([&] { return client::hosting_report(*impl_->core); });
 }

@@ -12,6 +12,7 @@ Drain::Drain(env::World world, peer::Peers& peers, Holder& holder, ShardMover& m
       peers_(peers),
       holder_(holder),
       mover_(mover),
+      urgent_(world, peers, holder, {.bytes_per_second = kYieldRate}),
       places_(world.executor, kDrainAtOnce),
       drops_(world.executor) {}
 
@@ -120,8 +121,7 @@ env::Task<void> Drain::walk(StoreId id, Job& job) {
   co_await moves.join();
 }
 
-env::Task<void> Drain::move_one(StoreId id, Job& job, ShardId shard,
-                                [[maybe_unused]] env::Semaphore::Permit permit) {
+env::Task<void> Drain::move_one(StoreId id, Job& job, ShardId shard, [[maybe_unused]] env::Semaphore::Permit permit) {
   store::ShardStore* store = find(id);
   if (store == nullptr) co_return;
   auto described = co_await store->describe(shard);
@@ -277,7 +277,7 @@ env::Task<bool> Drain::copied_away(Job& job, ShardId shard, PackPicture picture,
   for (int tries = 0; tries < kDrainTries; ++tries) {
     const auto target = choose(picture, avoid, why.context);
     if (!target) co_return false;
-    auto moved = co_await mover_.move(shard, *target, job.goal.urgent);
+    auto moved = co_await (job.goal.urgent ? urgent_ : mover_).move(shard, *target, job.goal.urgent);
     if (moved) {
       auto claimed = co_await mover_.wait_for_claim(shard, *target, kDrainClaim);
       if (!claimed) why = std::move(claimed.error());

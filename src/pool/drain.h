@@ -15,7 +15,7 @@ namespace cairn::pool {
 
 struct DrainGoal {
   uint64_t used = 0;    // bytes that the store may still use; 0: no shard is to be left
-  bool urgent = false;  // does not stand back for foreground work
+  bool urgent = false;  // the host waits: goes before foreground work, and faster than repairs do
   bool operator==(const DrainGoal&) const = default;
 };
 
@@ -73,6 +73,7 @@ class Drain {
   peer::Peers& peers_;
   Holder& holder_;
   ShardMover& mover_;
+  ShardMover urgent_;  // with a rate of its own
   env::Semaphore places_;
   std::map<StoreId, std::unique_ptr<Job>> jobs_;
   env::TaskGroup drops_;  // never cut off: what is gone must be said to be, and nothing is to lie here twice

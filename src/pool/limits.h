@@ -158,6 +158,8 @@ inline constexpr Duration kSaveScores = std::chrono::minutes(10);
 inline constexpr Duration kScoreHalf = std::chrono::days(30);
 // --- drain ---
 
+// A host that needs its disk now does not wait for the rate of repairs: as fast as a fast line and disk.
+inline constexpr uint64_t kYieldRate = 256 * kMiB;
 // Shards of a node that are moved away at the same time: each waits for its claim some half a second.
 inline constexpr size_t kDrainAtOnce = 16;
 // Shards looked at in one step of a walk.
