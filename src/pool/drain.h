@@ -55,11 +55,26 @@ class Drain {
     env::TaskGroup tasks;       // last: ends first
   };
 
+  // Bytes of a shard on its way.
+  class Moving {
+   public:
+    Moving(Job& job, uint64_t bytes) : job_(&job), bytes_(bytes) { job.moving += bytes; }
+    Moving(Moving&& other) noexcept : job_(std::exchange(other.job_, nullptr)), bytes_(other.bytes_) {}
+    Moving& operator=(Moving&&) = delete;
+    ~Moving() {
+      if (job_ != nullptr) job_->moving -= bytes_;
+    }
+
+   private:
+    Job* job_;
+    uint64_t bytes_;
+  };
+
   store::ShardStore* find(const StoreId& id) const;
   static bool enough(const Job& job, const store::ShardStore& store);
   env::Task<void> run(StoreId id, Job& job);
   env::Task<void> walk(StoreId id, Job& job);
-  env::Task<void> move_one(StoreId id, Job& job, ShardId shard, env::Semaphore::Permit permit);
+  env::Task<void> move_one(StoreId id, Job& job, ShardId shard, env::Semaphore::Permit permit, Moving moving);
   env::Task<Status> move_away(Job& job, ShardId shard);
   env::Task<bool> copied_away(Job& job, ShardId shard, PackPicture picture, Error& why);
   env::Task<bool> move_beside(StoreId from, ShardId shard);
