@@ -62,7 +62,8 @@ class HostTest(unittest.TestCase):
         return next((s for s in node.json("store", "ls")["stores"] if s["path"] == path), None)
 
     def lends(self, node):
-        return next(n["lends"] for n in self.me.json("nodes")["nodes"] if n["id"] == node.id)
+        """None: the first node's command has not heard of it yet."""
+        return next((n["lends"] for n in self.me.json("nodes")["nodes"] if n["id"] == node.id), None)
 
     def small_disk(self, size):
         """A real ext4 of its own for a store."""
@@ -138,7 +139,7 @@ class HostTest(unittest.TestCase):
         # The host deletes its files: the store takes again.
         (disk / "of-the-host").unlink()
         wait_for("the store takes again", lambda: self.store_of(victim)["phase"] == "ok")
-        wait_for("the others know it", lambda: next(n for n in self.me.json("nodes")["nodes"] if n["id"] == victim.id)["free"] > 50 << 20)
+        wait_for("the others know it", lambda: any(n["id"] == victim.id and n["free"] > 50 << 20 for n in self.me.json("nodes")["nodes"]))
         for i in range(6, 10):
             self.put(f"f{i}", 30 << 20)
         self.assertGreater(self.store_of(victim)["shards"], 4)
@@ -155,7 +156,7 @@ class HostTest(unittest.TestCase):
         me, nodes = self.me, self.pool.nodes
         # The sixth has room for what the others give up; until then five hold (2, 2) packs.
         nodes[5].cairn("pause")
-        wait_for("a paused node lends nothing", lambda: not self.lends(nodes[5]))
+        wait_for("a paused node lends nothing", lambda: self.lends(nodes[5]) is False)
         self.assertEqual(self.store_of(nodes[5])["phase"], "paused")
         self.assertEqual(nodes[5].json("status")["lending"]["state"], "paused")
         for i in range(4):
@@ -167,7 +168,7 @@ class HostTest(unittest.TestCase):
         # What it holds a paused node serves: here nobody pauses alone.
         for node in nodes[1:5]:
             node.cairn("pause")
-        wait_for("all pause", lambda: not any(self.lends(node) for node in nodes[1:5]))
+        wait_for("all pause", lambda: all(self.lends(node) is False for node in nodes[1:5]))
         self.compare()
         for node in nodes[1:]:
             node.cairn("resume")
@@ -231,7 +232,7 @@ class HostTest(unittest.TestCase):
         self.assertEqual(nodes[3].json("store", "ls")["lending"]["state"], "left")
         self.assertEqual(os.listdir(nodes[3].store), [])
         nodes[3].cairn("leave", "--cancel", expect=1)
-        wait_for("the others know", lambda: next(n["state"] for n in me.json("nodes")["nodes"] if n["id"] == nodes[3].id) == "left")
+        wait_for("the others know", lambda: any(n["id"] == nodes[3].id and n["state"] == "left" for n in me.json("nodes")["nodes"]))
         self.assertTrue(self.at_goal())
         nodes[3].end()
         self.compare()
@@ -249,7 +250,7 @@ class HostTest(unittest.TestCase):
         wait_for("it rests", lambda: self.store_of(nodes[1])["phase"] == "resting")
         lending = nodes[1].json("status")["lending"]
         self.assertEqual((lending["state"], lending["up"], lending["down"]), ("resting", 1 << 20, 2 << 20))
-        wait_for("the others know", lambda: not self.lends(nodes[1]))
+        wait_for("the others know", lambda: self.lends(nodes[1]) is False)
         self.compare()
         # A mistake in the file: what counted goes on, and it is said.
         config.write_text(original + '\n[limits]\nup = "fast"\n')
