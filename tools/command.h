@@ -39,6 +39,7 @@ std::vector<Command> volume_commands();
 std::vector<Command> file_commands();
 std::vector<Command> backup_commands();
 std::vector<Command> snapshot_commands();
+std::vector<Command> check_commands();
 std::vector<Command> drive_commands();
 std::vector<Command> demo_commands();
 std::vector<Command> generate_commands();

@@ -185,6 +185,29 @@ struct DiffReport {
   DiffFigures added, removed;
 };
 
+// --- checking ---
+
+struct CheckFault {
+  std::string volume, snapshot;  // a snapshot's name; empty: the volume as it is now
+  std::string path;              // raw; empty: the tree as a whole
+  std::string what;
+};
+struct CheckOptions {
+  std::vector<std::string> volumes;  // all of mine when empty
+  bool read_data = false;
+  // With read_data: which packs (hex ID, bytes); all when empty.
+  std::function<bool(const std::string& pack, uint64_t bytes)> choose;
+  std::function<void(const CheckFault&)> on_fault;
+  std::function<void(const std::string& volume, const char* phase, uint64_t done, uint64_t total)> on_progress;
+};
+struct CheckReport {
+  uint64_t volumes = 0, trees = 0, entries = 0, extents = 0;
+  uint64_t packs = 0, packs_at_goal = 0, packs_below_goal = 0, packs_lost = 0;
+  uint64_t packs_read = 0, packs_damaged = 0, chunks_read = 0, bytes_read = 0;  // with read_data
+  std::vector<std::string> below_goal, lost, damaged;                           // IDs of packs
+  uint64_t faults = 0;  // that were told: of structure, and files that damage touches
+};
+
 class Backups {
  public:
   // The client outlives it, and runs its work.
@@ -218,6 +241,8 @@ class Backups {
   Status find(const FindOptions& options, const std::function<void(const SnapshotReport&)>& on_snapshot,
               const std::function<bool(const FileStatus&)>& visit);
   Result<StatsReport> stats(const StatsOptions& options);
+  // Of volumes of any kind. Damage is no error, it is told. Code::not_found for a volume that is not there.
+  Result<CheckReport> check(const CheckOptions& options);
   // `before`, `after`: of one folder each where they are named "ID:/folder". Changes come in the order of paths.
   Result<DiffReport> diff(const std::string& before, const std::string& after, bool metadata,
                           const std::function<bool(const DiffChange&)>& visit);

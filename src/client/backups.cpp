@@ -3,6 +3,7 @@
 #include "cairn/backup.h"
 
 #include "client/backup_run.h"
+#include "client/check.h"
 #include "client/dump.h"
 #include "client/namespace_ops.h"
 #include "client/restore.h"
@@ -79,6 +80,11 @@ Status Backups::find(const FindOptions& options, const std::function<void(const 
 Result<StatsReport> Backups::stats(const StatsOptions& options) {
   Core& core = client_.core();
   return core.run<StatsReport>([&] { return client::snapshot_stats(core, options); });
+}
+
+Result<CheckReport> Backups::check(const CheckOptions& options) {
+  Core& core = client_.core();
+  return core.run<CheckReport>([&] { return client::check_volumes(core, options); });
 }
 
 Result<DiffReport> Backups::diff(const std::string& before, const std::string& after, bool metadata,

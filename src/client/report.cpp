@@ -1,6 +1,7 @@
 #include "client/report.h"
 
 #include "cairn/durability.h"
+#include "client/pack_health.h"
 #include "proto/membership.pb.h"
 
 namespace cairn::client {
@@ -8,8 +9,6 @@ namespace cairn::client {
 namespace {
 
 constexpr Duration kAskTimeout = std::chrono::seconds(5);
-// Packs of which the holders are asked at the same time.
-constexpr size_t kPackQueries = 32;
 constexpr size_t kMaxNamedPacks = 16;
 // Assumed for the loss probability: a machine of a member is lost for good, or leaves, once in this time. Fleets of
 // disks do ten times better (Backblaze: 0.4 to 2 % a year), but a home machine is more than its disk.
@@ -53,32 +52,21 @@ env::Task<std::optional<wire::AdminStatusResponse>> ask_daemon(Core& core) {
   co_return std::move(answer->message);
 }
 
-env::Task<void> check_pack(Core& core, pool::PackRef pack, PackHealth& health) {
-  auto live = co_await core.pool().live_slots(pack);
-  const uint32_t slots = live ? *live : 0;
-  const uint32_t goal = pack.geometry.k + pack.geometry.m;
-  if (slots >= goal) {
-    ++health.at_goal;
-    co_return;
-  }
-  slots < pack.geometry.k ? ++health.lost : ++health.below_goal;
-  if (health.below.size() < kMaxNamedPacks) health.below.push_back(pack.id.hex());
-}
-
-env::Task<Status> check_packs(Core& core, OpenVolume& open, PackHealth& health, uint64_t& packs, uint64_t& stored) {
+env::Task<Status> add_health(Core& core, OpenVolume& open, PackHealth& health, uint64_t& packs, uint64_t& stored) {
   auto list = co_await open.volume->packs_in_use();
   if (!list) co_return fail(std::move(list.error()));
-  env::Semaphore places(core.world().executor, kPackQueries);
-  env::TaskGroup group(core.world().executor);
-  for (const pool::PackRef& pack : *list) {
-    ++packs;
+  packs += list->size();
+  for (const pool::PackRef& pack : *list)
     stored += static_cast<uint64_t>(pack.geometry.k + pack.geometry.m) * pack.geometry.shard_length;
-    auto permit = co_await places.acquire();
-    group.spawn([](Core& c, pool::PackRef ref, PackHealth& h, env::Semaphore::Permit) -> env::Task<void> {
-      co_await check_pack(c, std::move(ref), h);
-    }(core, pack, health, std::move(permit)));
+  const PacksHealth found = co_await check_packs(core, std::move(*list));
+  health.at_goal += found.at_goal;
+  health.below_goal += found.below_goal.size();
+  health.lost += found.lost.size();
+  for (const auto* packs_below : {&found.lost, &found.below_goal}) {
+    for (const PackId& pack : *packs_below) {
+      if (health.below.size() < kMaxNamedPacks) health.below.push_back(pack.hex());
+    }
   }
-  co_await group.join();
   co_return Status{};
 }
 
@@ -264,7 +252,7 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
       report.warnings.push_back(fmt::format("volume {} cannot be read: {}", entry.name, to_string(head.error())));
       continue;
     }
-    auto checked = co_await check_packs(core, **open, report.packs, head->packs, head->stored_bytes);
+    auto checked = co_await add_health(core, **open, report.packs, head->packs, head->stored_bytes);
     if (!checked)
       report.warnings.push_back(
           fmt::format("packs of volume {} cannot be listed: {}", entry.name, to_string(checked.error())));

@@ -1,0 +1,82 @@
+"""check: what is sound is called sound; what is damaged is found, and the files that it touches are named."""
+import json
+import os
+import unittest
+
+from pool import PoolTest
+
+
+def faults(done):
+    lines = [json.loads(line) for line in done.stderr.decode().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message_type"] == "error"]
+
+
+class Check(PoolTest):
+    def check(self, *words, expect=0):
+        done = self.me.cairn("check", *words, "--json", expect=expect)
+        return json.loads(done.stdout.decode().splitlines()[-1]), faults(done)
+
+    def stored(self, node):
+        return {path: path.read_bytes() for path in (node.store / "segments").iterdir()}
+
+    def test_damage_is_found_and_the_files_that_it_touches_are_named(self):
+        tree = self.folder("tree")
+        tree.mkdir(parents=True)
+        (tree / "small").write_bytes(os.urandom(100_000))
+        os.link(tree / "small", tree / "linked")
+        (tree / "sub").mkdir()
+        (tree / "sub/inline").write_text("inline")
+        os.symlink("small", tree / "symlink")
+        self.me.cairn("backup", tree)
+        self.me.cairn("put", tree, "main:/tree")
+        report, found = self.check("--read-data")
+        self.assertEqual(found, [])
+        self.assertEqual(report["packs_at_goal"], report["packs"])
+        self.assertEqual(report["bytes_read"], 200_000)
+        self.assertEqual(report["volumes"], 2)
+        self.assertGreaterEqual(report["trees"], 3)  # two heads and a snapshot
+
+        # One pack of data, whose shards have 4 MiB, comes first into each store; the tree follows.
+        before = [self.stored(node) for node in self.pool.nodes]
+        big = self.folder("big")
+        big.write_bytes(os.urandom(15 << 20))
+        self.me.cairn("put", "--wait", "placed", big, "main:/big")
+        for node, old in list(zip(self.pool.nodes, before))[:3]:
+            path, at = next((path, next(i for i in range(0, len(now), 4096) if old.get(path, b"")[i:i + 4096] != now[i:i + 4096]))
+                            for path, now in sorted(self.stored(node).items()) if old.get(path, b"") != now)
+            with open(path, "r+b") as file:
+                file.seek(at + (3 << 19))
+                bytes_there = file.read(65536)
+                file.seek(at + (3 << 19))
+                file.write(bytes(b ^ 0xFF for b in bytes_there))
+        report, found = self.check("--read-data", expect=15)
+        self.assertEqual({(f["volume"], f["item"]) for f in found}, {("main", "/big")})
+        self.assertEqual(report["packs_damaged"] if "packs_damaged" in report else len(report["damaged_packs"]) + len(report["broken_packs"]), 1)
+        # What a part of the packs tells together is the same.
+        named = set()
+        for part in ("1/2", "2/2"):
+            done = self.me.cairn("check", "main", "--read-data-subset", part, "--json", expect=None)
+            named |= {f["item"] for f in faults(done)}
+        self.assertEqual(named, {"/big"})
+        self.check("backups", "--read-data")
+
+    def test_shards_that_are_missing_are_told_without_reading(self):
+        small = self.folder("small")
+        small.parent.mkdir(parents=True, exist_ok=True)
+        small.write_bytes(os.urandom(300_000))
+        self.me.cairn("put", "--wait", "placed", small, "main:/small")
+        self.pool.nodes[5].end()
+        self.addCleanup(self.pool.nodes[5].start)
+        report, found = self.check("main")
+        self.assertGreater(report["packs_below_goal"], 0)
+        self.assertEqual(len(report["packs_to_rebuild"]), report["packs_below_goal"])
+
+    def test_bad_input(self):
+        self.me.cairn("put", __file__, "main:/any")
+        self.me.cairn("check", "no-such-volume", expect=10)
+        for subset in ("0/3", "4/3", "x", "0%", "101%", "-1G", "1/0"):
+            self.me.cairn("check", "--read-data-subset", subset, expect=2)
+
+
+if __name__ == "__main__":
+    unittest.main()
