@@ -5,6 +5,7 @@
 #include "node/addresses.h"
 #include "os/host.h"
 #include "os/memory.h"
+#include "peer/limits.h"
 
 namespace cairn::node {
 
@@ -64,8 +65,11 @@ env::Task<Result<env::Address>> Daemon::start() {
   boot_ = *boot;
 
   real_.set_identity(kept->identity.device.seed());
-  peers_ =
-      std::make_unique<peer::Peers>(world_, kept->identity, std::move(*membership), peer::PeersOptions{.serve = true});
+  peer::PeersOptions options{.serve = true};
+  if (config_.healing.time_scale < 1) {
+    options.least_suspicion = pool::scaled_time(peer::kLeastSuspicion, config_.healing.time_scale);
+  }
+  peers_ = std::make_unique<peer::Peers>(world_, kept->identity, std::move(*membership), options);
   peers_->on_change([this] { membership_changed_ = true; });
   CAIRN_CO_TRY(world_.disk.make_dirs(home_.file("invites")));
   invites_ = std::make_unique<peer::Invites>(world_, *peers_, home_.file("invites"));

@@ -97,7 +97,7 @@ class Peers::Impl {
       return std::ranges::all_of(info.addresses, [](const env::Address& address) { return is_private(address.host); });
     });
     SwimOptions chosen = lan ? SwimOptions::lan() : SwimOptions::wan();
-    chosen.least_suspicion = kLeastSuspicion;
+    chosen.least_suspicion = options.least_suspicion.value_or(kLeastSuspicion);
     if (options.probe_period) {
       chosen.period = *options.probe_period;
       chosen.ack_timeout = chosen.period * 3 / 10;

@@ -42,6 +42,7 @@ struct PeersOptions {
   // How often each node probes one other (SWIM.md). Not set: 1 s while all addresses of the pool are private ones
   // (LAN), else 5 s (WAN).
   std::optional<Duration> probe_period{};
+  std::optional<Duration> least_suspicion{};  // not set: kLeastSuspicion
 };
 
 // Work counters, for tests and benchmarks.

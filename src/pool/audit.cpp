@@ -11,7 +11,7 @@ AuditOptions AuditOptions::scaled(double factor) const {
   AuditOptions options = *this;
   for (Duration* one : {&options.every, &options.retry, &options.confirm, &options.distrust_retry, &options.scrub_delay,
                         &options.scrub_every, &options.save_every}) {
-    *one = Duration(static_cast<int64_t>(static_cast<double>(one->count()) * factor));
+    *one = scaled_time(*one, factor);
   }
   return options;
 }

@@ -114,6 +114,9 @@ inline constexpr Duration kSurplusWait = std::chrono::hours(24);
 inline constexpr size_t kCutOffShare = 4;
 inline constexpr Duration kVanishWindow = std::chrono::hours(1);
 inline constexpr Duration kCutOffLasts = std::chrono::hours(24);
+// Tests that shorten all of these go no lower than this, and than that for what is on its way.
+inline constexpr Duration kShortestWait = std::chrono::seconds(2);
+inline constexpr Duration kShortestPatience = std::chrono::seconds(15);
 // How often the nodes' states are looked at.
 inline constexpr Duration kStatesEvery = std::chrono::seconds(5);
 // Packs that wait to be looked at, some 130 bytes each: all that a node shares with another of 1,000,000 shards. What

@@ -151,7 +151,9 @@ env::Task<bool> Repair::rebuild_due(PackId pack) {
     if (i > 0 || options_.without_intents) break;
     const bool granted = co_await intend(*picture, due);
     if (!granted) {
-      failed(pack);
+      // Those who granted it are not to keep others off for it.
+      co_await end_intent(*picture);
+      retries_[pack].when = world_.clock.now() + times_.first_retry;
       co_return false;
     }
   }

@@ -6,6 +6,10 @@
 
 namespace cairn::pool {
 
+Duration scaled_time(Duration time, double factor, Duration least) {
+  return std::max(std::min(time, least), Duration(static_cast<int64_t>(static_cast<double>(time.count()) * factor)));
+}
+
 RepairTimes RepairTimes::scaled(double factor) const {
   RepairTimes times = *this;
   for (Duration* one :
@@ -13,7 +17,10 @@ RepairTimes RepairTimes::scaled(double factor) const {
         &times.unclaimed,       &times.leaving,      &times.rank_step,  &times.intent_lasts, &times.intent_settle,
         &times.placed_patience, &times.first_retry,  &times.last_retry, &times.surplus_wait, &times.vanish_window,
         &times.cut_off_lasts,   &times.states_every, &times.walk_delay, &times.walk_every,   &times.missing_disk}) {
-    *one = Duration(static_cast<int64_t>(static_cast<double>(one->count()) * factor));
+    const Duration least = one == &times.unclaimed || one == &times.intent_lasts || one == &times.placed_patience
+                               ? kShortestPatience
+                               : kShortestWait;
+    *one = scaled_time(*one, factor, least);
   }
   return times;
 }

@@ -12,6 +12,9 @@
 
 namespace cairn::pool {
 
+// Not below `least`, unless it is shorter anyway.
+Duration scaled_time(Duration time, double factor, Duration least = kShortestWait);
+
 // All that is waited for; real-daemon tests shorten them together.
 struct RepairTimes {
   Duration at_one = kGraceAtOne, at_two = kGraceAtTwo, at_three = kGraceAtThree, longest = kLongestGrace;
@@ -22,6 +25,7 @@ struct RepairTimes {
   Duration states_every = kStatesEvery, walk_delay = kWalkDelay, walk_every = kWalkEvery;
   Duration missing_disk = kMissingDisk;
 
+  // Never so short that what takes its time on a busy machine (a claim that is on its way) is taken for lost.
   RepairTimes scaled(double factor) const;
   // How long what a departed node held is waited for.
   Duration grace(int margin) const;

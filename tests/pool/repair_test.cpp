@@ -148,6 +148,24 @@ TEST_CASE("a repair moves at most k+1 times the lost bytes and 5 percent") {
   CHECK(pool.sum([](Healing& h) { return h.mover().counters().bytes_placed; }) == lost);
 }
 
+TEST_CASE("siblings that begin at the same moment agree on one of them") {
+  HealingOptions options = quick();
+  options.repair.times.rank_step = Duration{};
+  HealingPool pool(10, options);
+  std::vector<content::EncodedPack> packs;
+  for (int i = 0; i < 8; ++i) {
+    packs.push_back(pool.pack(6, 2, 60'000));
+    pool.write_all(packs.back());
+  }
+  pool.let_claims_spread();
+  pool.crash(3);
+  pool.lose(6);
+  REQUIRE(pool.within(minutes(10), [&] { return std::ranges::all_of(packs, [&](auto& p) { return pool.whole(p); }); }));
+  pool.let_claims_spread();
+  for (const auto& pack : packs) CHECK(pool.one_each(pack));
+  CHECK(pool.sum([](Healing& h) { return h.repair().counters().intents_refused; }) > 0);
+}
+
 TEST_CASE("a node that returns after it was replaced makes its copies count, and none stays needless") {
   HealingPool pool(10);
   const auto pack = pool.pack(5, 3);

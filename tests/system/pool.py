@@ -75,10 +75,10 @@ class Pool:
             self.close()
             raise
 
-    def add(self, limit=None, store=None, keep_free="0%"):
+    def add(self, limit=None, store=None, keep_free="0%", lend=True):
         node = Node(self, len(self.nodes))
         node.store = store or node.store
-        stores = ["--store", node.store, "--limit", limit or self.limit, "--listen", "127.0.0.1:0", "--phrase-out", self.root / f"phrase{node.number}"]
+        stores = (["--store", node.store, "--limit", limit or self.limit] if lend else []) + ["--listen", "127.0.0.1:0", "--phrase-out", self.root / f"phrase{node.number}"]
         if not self.nodes:
             node.cairn("init", "--name", "test", *stores)
         else:
