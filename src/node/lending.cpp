@@ -109,6 +109,18 @@ env::Task<void> Lending::open(Lent& lent) {
   world_.log.info("store_open", "path={} shards={}", spec.path, shards);
 }
 
+// The index of a store that was far larger takes more than the small one should: it is opened anew, in its new size.
+env::Task<void> Lending::refit(Lent& lent) {
+  const store::ShardStore* store = open_store(lent);
+  if (store == nullptr || 4 * store->figures().overhead <= lent.spec.limit) co_return;
+  drain_.set_goal(lent.id, std::nullopt);
+  auto closed = co_await holder_.close_store(std::exchange(lent.id, StoreId{}));
+  if (!closed)
+    world_.log.warning("store_not_closed", "path={} error=\"{}\"", lent.spec.path, to_string(closed.error()));
+  lent.trouble = "not open yet";
+  co_await open(lent);
+}
+
 env::Task<Status> Lending::give_back(Lent& lent) {
   const std::string path = lent.spec.path;
   drain_.set_goal(lent.id, std::nullopt);
@@ -166,6 +178,7 @@ env::Task<void> Lending::follow() {
         auto set = store->set_limits(lent.spec.limit, lent.spec.keep_free, lent.spec.keep_free_share);
         if (set) {
           world_.log.info("store_resized", "path={} limit={}", lent.spec.path, lent.spec.limit);
+          co_await refit(lent);
         } else {
           config_error_ = lent.spec.path + ": " + to_string(set.error());
         }

@@ -50,6 +50,7 @@ class Lending {
 
   store::ShardStore* open_store(const Lent& lent) const;
   env::Task<void> open(Lent& lent);
+  env::Task<void> refit(Lent& lent);
   // Closed, its files removed, out of the configuration.
   env::Task<Status> give_back(Lent& lent);
   env::Task<void> look_at_host();

@@ -28,11 +28,12 @@ Headroom::Demand Headroom::observe(const env::Space& space, uint64_t keep_free, 
   if (free >= 2 * keep_free) taking_ = true;
   const uint64_t least = keep_free / 5;
   if (free < std::max(least, moving_ ? soon_ : 0)) dropping_ = true;
-  if (!moving_ || free >= std::max(2 * least, soon_)) dropping_ = false;
+  const uint64_t wanted = std::max(2 * least, kHostRounds * soon_);
+  if (!moving_ || free >= wanted) dropping_ = false;
 
   demand.take = taking_;
   if (moving_) demand.move = keep_free + keep_free / 2 - free;
-  if (dropping_) demand.drop = std::max(2 * least, soon_) - free;
+  if (dropping_) demand.drop = wanted - free;
   demand.move = std::max(demand.move, demand.drop);
   // The nearer the next threshold, the sooner the next look: no host writes faster than kHostSpeed.
   const uint64_t next = moving_ ? least : keep_free - keep_free / kOwnSlack;

@@ -96,6 +96,8 @@ inline constexpr uint64_t kHostSpeed = 500 * kMiB;
 // What the host would write in this time must still be free, else things are dropped: a drop takes a sync of the index
 // and one of the hole, some 10 ms each, and more when the host is at the disk. Its pace is taken over the same time.
 inline constexpr Duration kHostAhead = std::chrono::milliseconds(250);
+// Dropping takes a few times as long as looking: so many times what the host writes meanwhile is made free at once.
+inline constexpr uint64_t kHostRounds = 3;
 // Index and preallocation take some of what is to stay free: less than keep_free by this fraction is the host's doing.
 inline constexpr uint64_t kOwnSlack = 16;
 

@@ -167,6 +167,7 @@ StoreFigures LocalShardStore::figures() const {
   StoreFigures figures;
   figures.limit = options_.limit;
   figures.used = kFixedBytes + index_bytes(totals_.records) + (totals_.held_blocks + totals_.tail_blocks) * kBlockSize;
+  figures.overhead = kFixedBytes + index_bytes(totals_.records);
   figures.shards = totals_.records;
   figures.unverified = totals_.unverified;
   figures.corrupt = totals_.corrupt;

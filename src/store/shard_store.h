@@ -21,8 +21,9 @@ struct StoreOptions {
 
 struct StoreFigures {
   uint64_t limit = 0;
-  uint64_t used = 0;  // bytes on disk
-  uint64_t free = 0;  // bytes that it would still accept now
+  uint64_t used = 0;      // bytes on disk
+  uint64_t free = 0;      // bytes that it would still accept now
+  uint64_t overhead = 0;  // bytes of `used` that are not shards: the index
   uint64_t shards = 0;
   uint64_t unverified = 0;  // stored, Merkle root not yet checked
   uint64_t corrupt = 0;     // found rotten

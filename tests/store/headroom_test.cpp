@@ -58,11 +58,11 @@ TEST_CASE("a host that would fill the disk within a moment is given room before 
   host.free(9);
   REQUIRE(host.free(8, seconds(10)).drop == 0);        // 100 MiB a second
   REQUIRE(host.free(4, milliseconds(500)).drop == 0);  // 8 GiB a second, of no disk: 2 GiB in the next moment
-  REQUIRE(host.free(1, milliseconds(250)).drop == 3 * kGiB);
+  REQUIRE(host.free(1, milliseconds(250)).drop == 8 * kGiB);  // room for three such moments
   Host burst;
   burst.free(9);
-  REQUIRE(burst.free(3.5, milliseconds(250)).drop == 2 * kGiB);
-  REQUIRE(burst.free(3.5, milliseconds(10)).drop == 2 * kGiB);  // the pace is not that of a glance
+  REQUIRE(burst.free(3.5, milliseconds(250)).drop == 13 * kGiB);
+  REQUIRE(burst.free(3.5, milliseconds(10)).drop == 13 * kGiB);  // the pace is not that of a glance
   REQUIRE(burst.free(4.5, milliseconds(250)).drop == 0);
   // While the store takes shards the pace may be its own.
   Host own;

@@ -144,8 +144,8 @@ class HostTest(unittest.TestCase):
             self.put(f"f{i}", 30 << 20)
         self.assertGreater(self.store_of(victim)["shards"], 4)
 
-        # A host that writes far faster than shards can be moved, until the disk is full.
-        self.fill(disk, victim, 80 << 20)
+        # A host that writes faster than shards can be moved, an eighth of its disk a second, until that is full.
+        self.fill(disk, victim, 30 << 20)
         self.assertEqual(self.store_of(victim)["shards"], 0)
         self.assertIn("host_disk_pressing", log.read_text())
         self.assertEqual(self.me.json("status")["packs"]["lost"], 0)
@@ -239,9 +239,28 @@ class HostTest(unittest.TestCase):
         self.assertTrue(self.at_goal())
 
     def test_hours_batteries_rates_lost_disks_and_broken_files(self):
-        self.make(5, "128M")
+        self.make(4, "128M")
         me, nodes = self.me, self.pool.nodes
         self.put("a", 8 << 20)
+
+        # Four nodes, four slots: a store that is to go has nowhere to put them. They stay, it is said, and it can be cancelled.
+        nodes[3].cairn("store", "rm", nodes[3].store, "--no-wait")
+        stuck = wait_for("it is stuck", lambda: (s := self.store_of(nodes[3]))["stuck"] > 0 and s)
+        self.assertIn("nowhere to go", stuck["state"])
+        self.assertTrue(self.at_goal())
+        nodes[3].cairn("store", "rm", nodes[3].store, "--cancel")
+        wait_for("it is lent again", lambda: self.store_of(nodes[3])["phase"] == "ok")
+        self.pool.add()
+        self.pool.wait_for(5)
+        self.put("b", 8 << 20)
+        # Far smaller: what the index may take shrinks with it, and all is there.
+        nodes[0].cairn("store", "resize", nodes[0].store, "20G")
+        wait_for("it is larger", lambda: self.store_of(nodes[0])["limit"] == 20 << 30)
+        nodes[0].end()
+        nodes[0].start()
+        nodes[0].cairn("store", "resize", nodes[0].store, "40M")
+        wait_for("it is smaller", lambda: (s := self.store_of(nodes[0]))["limit"] == 40 << 20 and s["used"] <= s["limit"])
+        self.compare()
         config = nodes[1].home / "config.toml"
         original = config.read_text()
 
