@@ -422,7 +422,8 @@ Lending::Phase Lending::phase_of(const Lent& lent) const {
   if (!lent.trouble.empty())
     return {.word = lent.trouble.starts_with("offline") ? "offline" : "opening", .text = lent.trouble};
   const store::ShardStore* store = open_store(lent);
-  if (store == nullptr) return {.word = "offline", .text = "offline: closed"};
+  if (store == nullptr && lent.removing) return {.word = "draining", .text = "draining 100 %", .percent = 100};
+  if (store == nullptr) return {.word = "opening", .text = "opening"};
   const auto full = fmt::format("the disk is {:.0f} % full", lent.demand.full_percent);
   const auto progress = drain_.progress(lent.id);
   const bool planned = lent.removing || config_.leaving || store->figures().used > store->figures().limit;

@@ -62,10 +62,10 @@ class Node:
 
 
 class Pool:
-    def __init__(self, nodes=6, limit="256M"):
+    def __init__(self, nodes=6, limit="256M", config=""):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="cairn-system-"))
         self.nodes = []
-        self.limit = limit
+        self.limit, self.config = limit, config
         try:
             for i in range(nodes):
                 self.add()
@@ -86,7 +86,7 @@ class Pool:
             node.cairn("join", code, "--yes", "--name", f"node{node.number}", *stores)
         # A full disk of the test machine is not what is tested.
         config = node.home / "config.toml"
-        config.write_text(config.read_text().replace('"10%"', f'"{keep_free}"'))
+        config.write_text(config.read_text().replace('"10%"', f'"{keep_free}"') + self.config)
         self.nodes.append(node)
         node.start()
         return node
