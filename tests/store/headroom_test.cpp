@@ -56,8 +56,8 @@ TEST_CASE("under 2 % free shards are dropped until 4 % are free, the rest is mov
 TEST_CASE("a host that would fill the disk within a moment is given room before the last percents") {
   Host host;
   host.free(9);
-  REQUIRE(host.free(8, seconds(10)).drop == 0);        // 100 MiB a second
-  REQUIRE(host.free(4, milliseconds(500)).drop == 0);  // 8 GiB a second, of no disk: 2 GiB in the next moment
+  REQUIRE(host.free(8, seconds(10)).drop == 0);               // 100 MiB a second
+  REQUIRE(host.free(4, milliseconds(500)).drop == 0);         // 8 GiB a second, of no disk: 2 GiB in the next moment
   REQUIRE(host.free(1, milliseconds(250)).drop == 8 * kGiB);  // room for three such moments
   Host burst;
   burst.free(9);
