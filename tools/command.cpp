@@ -1,7 +1,10 @@
 #include "tools/command.h"
 
+#include <fmt/format.h>
+
 #include <csignal>
 #include <filesystem>
+#include <iostream>
 
 namespace cairn::tools {
 
@@ -31,6 +34,13 @@ Context::~Context() {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   running = nullptr;
+}
+
+bool confirm(const std::string& question) {
+  fmt::print(stderr, "{} [y/N] ", question);
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
 }
 
 CLI::Validator size_text() {

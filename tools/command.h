@@ -35,6 +35,7 @@ struct Command {
 
 std::vector<Command> pool_commands();
 std::vector<Command> hosting_commands();
+std::vector<Command> member_commands();
 std::vector<Command> volume_commands();
 std::vector<Command> file_commands();
 std::vector<Command> backup_commands();
@@ -43,6 +44,9 @@ std::vector<Command> check_commands();
 std::vector<Command> drive_commands();
 std::vector<Command> demo_commands();
 std::vector<Command> generate_commands();
+
+// Asks on the terminal; only "y" and "yes" are yes.
+bool confirm(const std::string& question);
 
 // Reads a size or a duration option; CLI::ValidationError (exit 2) when it is none.
 CLI::Validator size_text();

@@ -163,13 +163,6 @@ Command invite_command() {
           }};
 }
 
-bool confirm(const std::string& question) {
-  fmt::print(stderr, "{} [y/N] ", question);
-  std::string answer;
-  std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
-
 Command join_command() {
   return {"join", "join a pool with a code from `cairn invite`", "cairn join cairn1... --store /srv/cairn --limit 200G",
           [](CLI::App& app) {

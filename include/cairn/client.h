@@ -42,6 +42,11 @@ struct NodeReport {
   double online = -1;                             // the part of the time for which it was there; below 0: not known
   std::string path;                               // how it is reached: "direct", "none"
 };
+struct MemberReport {
+  std::string id, name;
+  bool admin = false, removed = false, self = false;
+  uint64_t nodes = 0;  // that are known
+};
 struct StoreReport {
   std::string id, path, state;
   uint64_t limit = 0, used = 0, free = 0, shards = 0, corrupt = 0;  // bytes; counts
@@ -188,6 +193,14 @@ class Client {
   Result<uint64_t> hand_over_registers();
   Result<PingReport> ping(const std::string& node);  // ID, its first digits, or name
   std::vector<Finding> doctor();
+
+  // By name, ID or its first digits; for admins, whose daemon must run. All sessions of whom it concerns end at once,
+  // everywhere. A removed member stays removed; so does a revoked device.
+  Result<std::vector<MemberReport>> members();
+  Result<MemberReport> find_member(const std::string& member);
+  Result<MemberReport> remove_member(const std::string& member);
+  Result<NodeReport> find_device(const std::string& node);
+  Result<NodeReport> revoke_device(const std::string& node);
 
   Result<VolumeReport> create_volume(const std::string& name, bool deduplicates);
   Result<std::vector<VolumeReport>> volumes();

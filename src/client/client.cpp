@@ -4,6 +4,7 @@
 
 #include "client/get.h"
 #include "client/hand_over.h"
+#include "client/members.h"
 #include "client/namespace_ops.h"
 #include "client/put.h"
 #include "client/report.h"
@@ -66,6 +67,26 @@ std::vector<Finding> Client::doctor() {
   auto findings = impl_->core->run<std::vector<Finding>>([&] { return client::examine(*impl_->core); });
   if (!findings) return {{.ok = false, .what = to_string(findings.error()), .fix = "try again"}};
   return std::move(*findings);
+}
+
+Result<std::vector<MemberReport>> Client::members() {
+  return impl_->core->run<std::vector<MemberReport>>([&] { return client::member_reports(*impl_->core); });
+}
+
+Result<MemberReport> Client::find_member(const std::string& member) {
+  return impl_->core->run<MemberReport>([&] { return client::find_member(*impl_->core, member); });
+}
+
+Result<MemberReport> Client::remove_member(const std::string& member) {
+  return impl_->core->run<MemberReport>([&] { return client::remove_member(*impl_->core, member); });
+}
+
+Result<NodeReport> Client::find_device(const std::string& node) {
+  return impl_->core->run<NodeReport>([&] { return client::find_device(*impl_->core, node); });
+}
+
+Result<NodeReport> Client::revoke_device(const std::string& node) {
+  return impl_->core->run<NodeReport>([&] { return client::revoke_device(*impl_->core, node); });
 }
 
 Result<VolumeReport> Client::create_volume(const std::string& name, bool deduplicates) {

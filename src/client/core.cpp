@@ -149,6 +149,13 @@ env::Task<void> Core::adapt_keepers(OpenVolume& open) {
   if (!head) log_->warning("keepers_not_adapted", "volume={} error={}", open.entry.name, to_string(head.error()));
 }
 
+void Core::explain(Error& error) const {
+  const auto why = peers_->refusal();
+  const bool by_the_pool = error.code == Code::too_few_peers || error.code == Code::unreachable ||
+                           error.code == Code::closed || error.code == Code::timeout || error.code == Code::denied;
+  if (why && by_the_pool) error = Error{Code::denied, "the pool refuses this device: " + why->context};
+}
+
 std::string Core::node_name(const NodeId& node) {
   const peer::NodeInfo* info = peers_->membership().node(node);
   return info != nullptr && !info->name.empty() ? info->name : node.short_hex();

@@ -63,9 +63,11 @@ class Core {
   Result<T> run(std::function<env::Task<Result<T>>()> start) {
     std::optional<Result<T>> result;
     run_until_done([&]() -> env::Task<void> {
-      return [](std::function<env::Task<Result<T>>()> begin, std::optional<Result<T>>& out) -> env::Task<void> {
+      return [](Core& core, std::function<env::Task<Result<T>>()> begin,
+                std::optional<Result<T>>& out) -> env::Task<void> {
         out.emplace(co_await begin());
-      }(start, result);
+        if (!*out) core.explain(out->error());
+      }(*this, start, result);
     });
     if (!result) return fail(Code::interrupted, "Ctrl-C");
     return std::move(*result);
@@ -78,6 +80,8 @@ class Core {
   Core(std::unique_ptr<Log> log, std::unique_ptr<os::RealWorld> real, Home home, peer::Identity identity);
   // As it was when the account was last read here.
   std::optional<volume::VolumeEntry> seen_volume(const std::string& name) const;
+  // Of a device that was removed everything fails, and that is why.
+  void explain(Error& error) const;
   void run_until_done(std::function<env::Task<void>()> start);
   env::Task<void> shut_down();
 

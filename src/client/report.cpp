@@ -52,6 +52,14 @@ env::Task<std::optional<wire::AdminStatusResponse>> ask_daemon(Core& core) {
   co_return std::move(answer->message);
 }
 
+// By what this process met, or what the daemon did.
+env::Task<std::optional<std::string>> refused_by_pool(Core& core) {
+  if (auto why = core.peers().refusal()) co_return why->context;
+  auto daemon = co_await ask_daemon(core);
+  if (daemon && !daemon->refused().empty()) co_return daemon->refused();
+  co_return std::nullopt;
+}
+
 env::Task<Status> add_health(Core& core, OpenVolume& open, PackHealth& health, uint64_t& packs, uint64_t& stored) {
   auto list = co_await open.volume->packs_in_use();
   if (!list) co_return fail(std::move(list.error()));
@@ -124,7 +132,9 @@ env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
   auto daemon = co_await ask_daemon(core);
   const auto wrong = wrong_shards(core);
   std::vector<NodeReport> reports;
-  for (const peer::NodeInfo& node : core.peers().membership().nodes()) {
+  std::vector<peer::NodeInfo> nodes = core.peers().membership().nodes();
+  for (peer::NodeInfo& node : core.peers().membership().removed_nodes()) nodes.push_back(std::move(node));
+  for (const peer::NodeInfo& node : nodes) {
     NodeReport report = describe(core, node, wrong);
     if (daemon) {
       for (const auto& seen : daemon->nodes()) {
@@ -212,6 +222,7 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
   auto nodes = co_await node_reports(core);
   if (!nodes) co_return fail(std::move(nodes.error()));
   report.nodes = std::move(*nodes);
+  if (auto why = co_await refused_by_pool(core)) report.warnings.push_back("the pool refuses this device: " + *why);
   auto hosting = co_await hosting_report(core);
   if (!hosting) co_return fail(std::move(hosting.error()));
   report.stores = std::move(hosting->stores);
@@ -340,6 +351,7 @@ env::Task<Result<std::vector<Finding>>> examine(Core& core) {
   auto nodes = co_await node_reports(core);
   if (nodes) {
     for (const NodeReport& node : *nodes) {
+      if (node.state == "left" || node.state == "removed") continue;
       if (!node.self)
         note(node.state == "alive", fmt::format("node {} ({}) is {}", node.name, node.id.substr(0, 8), node.state),
              "start its cairnd, or see whether a firewall closes its port");

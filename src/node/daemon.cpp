@@ -95,6 +95,9 @@ env::Task<Result<env::Address>> Daemon::start() {
                     co_return peer::Reply{.body = wire::encode(self->status()), .payload = {}};
                   }(this);
                 });
+  member_admin_ = std::make_unique<MemberAdmin>(
+      world_, *peers_, [this](const peer::Membership& membership) { return home_.save_membership(membership); });
+  member_admin_->serve();
   auto address = peers_->listen(config_.listen);
   if (!address) co_return fail(std::move(address.error()), "cannot serve at " + config_.listen.text());
   address_ = *address;
@@ -170,6 +173,7 @@ void Daemon::save_membership() {
 wire::AdminStatusResponse Daemon::status() const {
   wire::AdminStatusResponse response;
   response.set_boot_seq(boot_);
+  if (const auto refusal = peers_->refusal()) response.set_refused(refusal->context);
   response.set_uptime_ms(static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(world_.clock.now() - started_).count()));
   lending_->describe(response);

@@ -5,6 +5,7 @@
 #include "cairn/daemon.h"
 #include "client/home.h"
 #include "node/lending.h"
+#include "node/member_admin.h"
 #include "os/real_world.h"
 #include "peer/invite.h"
 #include "pool/healing.h"
@@ -43,6 +44,7 @@ class Daemon {
   std::unique_ptr<env::DiskLock> lock_;
   std::unique_ptr<peer::Peers> peers_;
   std::unique_ptr<peer::Invites> invites_;
+  std::unique_ptr<MemberAdmin> member_admin_;
   std::unique_ptr<volume::Keeper> keeper_;
   std::unique_ptr<pool::Holder> holder_;
   std::unique_ptr<pool::Healing> healing_;

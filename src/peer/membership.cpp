@@ -272,6 +272,14 @@ std::vector<NodeInfo> Membership::nodes() const {
   return nodes;
 }
 
+std::vector<NodeInfo> Membership::removed_nodes() const {
+  std::vector<NodeInfo> nodes;
+  for (const auto& [id, node] : state_->nodes) {
+    if (!state_->admits(node.certificate)) nodes.push_back(node.info);
+  }
+  return nodes;
+}
+
 std::vector<wire::NodeEntry> Membership::node_entries() const {
   std::vector<wire::NodeEntry> entries;
   for (const auto& [id, node] : state_->nodes) {
@@ -462,7 +470,7 @@ Bytes Membership::serialize() const {
   const auto genesis = wire::decode_into(*state.mutable_genesis(), state_->genesis);
   CAIRN_ASSERT(genesis);
   for (auto& record : state_->log.records()) *state.add_log() = std::move(record);
-  for (auto& entry : node_entries()) *state.add_nodes() = std::move(entry);
+  for (const auto& [id, node] : state_->nodes) *state.add_nodes() = node.entry;
   return wire::encode(state);
 }
 
@@ -474,8 +482,13 @@ Result<Membership> Membership::parse(ByteView bytes) {
   if (!membership) return membership;
   if (state->log_size() > 0) membership->state_->log.add_all({state->log().begin(), state->log().end()});
   for (const auto& entry : state->nodes()) {
-    // One that is admitted no more is left out; so is a damaged one, which gossip brings again.
-    static_cast<void>(membership->add_node(entry));
+    // A damaged one is left out: gossip brings it again. One that was removed is kept, for showing it.
+    if (membership->add_node(entry)) continue;
+    auto node = check_node(entry);
+    if (node && membership->state_->nodes.size() < kMaxNodes && node->certificate.pool == membership->pool() &&
+        membership->member(node->info.member)) {
+      membership->state_->nodes.emplace(node->info.id, std::move(*node));
+    }
   }
   return membership;
 }

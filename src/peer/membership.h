@@ -38,7 +38,7 @@ struct NodeInfo {
   std::string domain;  // stated by the node; "" = its member
   uint64_t boot_seq = 0, sequence = 0;
   bool lends = false;
-  bool leaving = false;
+  bool leaving = false;  // it has left for good, with nothing on it any more: NodeState::left
   // What fails together: the stated domain within the member, else the member (in hex). A node cannot claim to be in
   // another member's domain to spread over it more than one share.
   std::string domain_key() const;
@@ -88,6 +88,7 @@ class Membership {
   bool removed(const NodeId& id) const;                    // known, but its member was removed or it was revoked
   const Certificate* certificate(const NodeId& id) const;  // of a known node, likewise
   std::vector<NodeInfo> nodes() const;                     // by NodeId, without revoked ones
+  std::vector<NodeInfo> removed_nodes() const;             // the others that are known, by NodeId: for showing them
   std::vector<wire::NodeEntry> node_entries() const;
 
   // Push-pull: what I have by digest; what the other lacks, and which of its things I want; what I took from an answer;

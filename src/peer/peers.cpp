@@ -16,7 +16,8 @@ class Peers::Impl {
         options(chosen),
         table(world, identity, membership, options,
               {.heard = [this](const NodeId& node) { heard(node); },
-               .failed = [this](const NodeId& node) { failed(node); }}),
+               .failed = [this](const NodeId& node) { failed(node); },
+               .refused = [this](const Error& why) { refused(why); }}),
         roster(world, identity, membership, table,
                {.changed = [this] { look_for_changes(); },
                 .differs = [this](const NodeId& node) { gossip.differs(node); }}),
@@ -49,7 +50,14 @@ class Peers::Impl {
     co_return Reply{.body = std::move(*body), .payload = {}};
   }
 
-  void heard(const NodeId& node) { options.serve ? swim.heard(node) : follower.heard(node, world.clock.now()); }
+  void refused(const Error& why) {
+    if (!refusal || refusal->context != why.context) world.log.warning("refused_by_pool", "why=\"{}\"", why.context);
+    refusal = why;
+  }
+  void heard(const NodeId& node) {
+    if (node != identity.node) refusal.reset();
+    options.serve ? swim.heard(node) : follower.heard(node, world.clock.now());
+  }
   void failed(const NodeId& node) { options.serve ? swim.failed(node) : follower.failed(node, world.clock.now()); }
 
   void look_for_changes() {
@@ -170,6 +178,7 @@ class Peers::Impl {
   uint64_t seen_version = 0, seen_log = 0, seen_roster = 0;
   std::map<NodeId, uint64_t> seen_heights;  // of the log's chains
   std::optional<Time> own_told;             // when the own record was told last
+  std::optional<Error> refusal;             // by another node, and none was heard since
 };
 
 Peers::Peers(env::World world, Identity identity, Membership membership, PeersOptions options)
@@ -280,6 +289,11 @@ std::vector<NodeId> Peers::live_nodes() const {
     if (impl_->state(info.id) == NodeState::alive) nodes.push_back(info.id);
   }
   return nodes;
+}
+
+std::optional<Error> Peers::refusal() const {
+  if (auto own = impl_->membership.admits(impl_->identity.certificate); !own) return std::move(own.error());
+  return impl_->refusal;
 }
 
 void Peers::on_change(std::function<void()> handler) {

@@ -88,6 +88,8 @@ class Peers {
   std::vector<NodeId> live_nodes() const;
   // How long ago this process itself heard from it; nothing: not in its life. A node talks to a few others only.
   std::optional<Duration> last_heard(const NodeId& node) const;
+  // Why the pool takes no requests of this device: it was removed, as the log or the others say. For saying so.
+  std::optional<Error> refusal() const;
   // Called on the strand after the log or the node table changed: for saving it. One handler.
   void on_change(std::function<void()> handler);
   // Until the node table was exchanged with at least one peer, or the timeout; at once where there is nobody to ask.

@@ -106,7 +106,10 @@ env::Task<Status> Session::greet() {
   Bytes body(header->body_length);
   auto read = co_await reader_.read(body);
   if (!read) co_return read;
-  if (header->kind == wire::FrameKind::failure) co_return fail(decode_failure(body));
+  if (header->kind == wire::FrameKind::failure) {
+    refused_by_peer_ = true;
+    co_return fail(decode_failure(body));
+  }
   auto hello = wire::decode<wire::Hello>(ByteView(body));
   if (!hello) co_return fail(std::move(hello.error()));
   CAIRN_CO_TRY(check_hello(*hello));
@@ -148,6 +151,10 @@ env::Task<void> Session::read_loop(Session* self) {
       status = fail(std::move(header.error()));
       break;
     }
+    if (self->expelled_) {
+      co_await linger(self);
+      co_return;
+    }
     if (self->peer_serves_) {
       const Time now = self->world_.clock.now();
       if (!self->told_heard_ || now - *self->told_heard_ >= kHeardEvery) {
@@ -168,6 +175,7 @@ env::Task<void> Session::read_loop(Session* self) {
         if (header->method == wire::Method::none) {
           Bytes body(header->body_length);
           status = co_await self->reader_.read(body);
+          self->refused_by_peer_ = status.has_value();
           if (status) status = fail(decode_failure(body));
         } else {
           status = co_await self->read_answer(*header);
@@ -382,6 +390,29 @@ void Session::close(Error why) {
   room_.notify_all();
   to_write_.notify_all();
   owner_.closed(*this);
+}
+
+void Session::expel(Error why) {
+  if (closed_ || draining_) return;
+  for (const Outgoing& frame : std::exchange(queue_, {})) {
+    queued_bytes_ -= frame.size();
+    if (frame.kind == wire::FrameKind::failure) --queued_failures_;
+    if (frame.kind == wire::FrameKind::response) load_->replies -= frame.size();
+  }
+  refuse(std::move(why));
+  expelled_ = true;
+  for (auto& [id, call] : std::exchange(calls_, {})) call.done.set(Outcome{fail(error_for_calls()), call.sent});
+  deadlines_.clear();
+  waiting_.clear();
+  room_.notify_all();
+  // This may run inside one of the session's own handlers.
+  world_.executor.post([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || self->ended_) return;
+    for (auto& [id, incoming] : self->incoming_) self->release(*incoming);
+    self->incoming_.clear();
+    self->share_freed();
+  });
 }
 
 Error Session::error_for_calls() const {

@@ -88,6 +88,10 @@ class Session : public std::enable_shared_from_this<Session> {
                                  Buffer payload, Time deadline);
 
   void close(Error why);
+  // Of one who is a member no more: from now on nothing of this session is served, answered or asked; it is told why.
+  void expel(Error why);
+  // The peer said so itself: why_closed() is what it told.
+  bool refused_by_peer() const { return refused_by_peer_; }
   void end();
 
  private:
@@ -167,6 +171,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<Certificate> certificate_;
   bool peer_serves_ = false, greeted_ = false, closed_ = false, draining_ = false, ended_ = false;
   bool joined_ = false;  // a stranger has sent its one request
+  bool refused_by_peer_ = false, expelled_ = false;
   std::optional<Error> why_;
 
   // Writing.

@@ -98,7 +98,7 @@ env::Task<Status> Session::read_request(wire::FrameHeader header) {
 }
 
 void Session::start_waiting() {
-  while (!closed_ && !waiting_.empty() && load_->running < kMaxRunning &&
+  while (!closed_ && !draining_ && !waiting_.empty() && load_->running < kMaxRunning &&
          load_->replies < owner_.options().max_bytes_in_flight) {
     const uint64_t id = waiting_.front();
     waiting_.pop_front();

@@ -103,6 +103,10 @@ void SessionTable::heard(Session& session) {
 }
 
 void SessionTable::closed(Session& session) {
+  if (session.refused_by_peer() && session.peer() != identity_.node) {
+    const Error& why = *session.why_closed();
+    if (why.code == Code::denied || why.code == Code::not_found) hooks_.refused(why);
+  }
   if (const auto& why = session.why_closed(); why && session.side() == Session::Side::dialled &&
                                               (why->code == Code::denied || why->code == Code::not_found ||
                                                why->code == Code::overloaded || why->code == Code::unsupported)) {
@@ -128,11 +132,11 @@ void SessionTable::reap(uint64_t number) {
 }
 
 void SessionTable::recheck() {
-  // close() changes no map: it posts.
+  // expel() changes no map.
   for (const auto& [number, session] : sessions_) {
     if (!session->certificate() || session->is_closed()) continue;
     if (auto admitted = membership_.admits(*session->certificate()); !admitted) {
-      session->close(Error{Code::denied, admitted.error().context});
+      session->expel(Error{Code::denied, admitted.error().context});
     }
   }
 }

@@ -38,6 +38,8 @@ std::optional<MethodLimits> limits_of(Method method) {
       return MethodLimits{kMaxSmallBody, 0, kMaxRegisterBody, 0};
     case Method::admin_status:
       return MethodLimits{kMaxSmallBody, 0, kMaxAdminBody, 0};
+    case Method::admin_members:
+      return MethodLimits{kMaxSmallBody, 0, kMaxSmallBody, 0};
   }
   return std::nullopt;
 }

@@ -41,6 +41,7 @@ enum class Method : uint8_t {
   register_accept = 21,
   register_peek = 22,
   admin_status = 40,
+  admin_members = 42,
 };
 
 struct MethodLimits {

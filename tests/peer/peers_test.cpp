@@ -335,6 +335,49 @@ TEST_CASE("a removed member's sessions end, everywhere, and it cannot come back"
   }
 }
 
+TEST_CASE("what a removed member has under way ends on both sides, and it is told why") {
+  TestPool pool(27, 3);
+  Gate gate(pool.sim.executor());
+  pool.setup = [&](Peers& peers, size_t) {
+    peers.serve(wire::Method::shard_get, Access::members,
+                [&](Request request) { return gate.serve(std::move(request)); });
+  };
+  pool.start_all();
+  REQUIRE(pool.sim.run_until([&] { return pool.all_know(3); }, seconds(20)));
+  std::optional<Result<Reply>> hers, ours;
+  env::TaskGroup group(pool.sim.executor());
+  const auto begin = [&](size_t from, size_t to, std::optional<Result<Reply>>& out) {
+    group.spawn([](Peers& peers, NodeId node, std::optional<Result<Reply>>& into) -> Task<void> {
+      into = co_await peers.call(node, wire::Method::shard_get, {}, {}, std::chrono::hours(1));
+    }(pool.peers(from), pool.node(to), out));
+  };
+  begin(2, 0, hers);
+  begin(0, 2, ours);
+  REQUIRE(pool.sim.run_until([&] { return gate.started == 2; }, seconds(10)));
+  CHECK_FALSE(pool.peers(2).refusal());
+  REQUIRE(pool.peers(0).membership().append(pool.identities[0], 1, remove_action(pool.member(2))));
+  pool.peers(0).membership_changed();
+  REQUIRE(pool.sim.run_until([&] { return hers && ours && gate.destroyed == 2; }, seconds(2)));
+  CHECK(gate.finished == 0);
+  REQUIRE_FALSE(*hers);
+  CHECK(hers->error().code == Code::denied);
+  CHECK(hers->error().context == "this member was removed from the pool");
+  REQUIRE_FALSE(*ours);
+  REQUIRE(pool.peers(2).refusal());
+  CHECK(pool.peers(2).refusal()->context == "this member was removed from the pool");
+  CHECK_FALSE(pool.peers(0).refusal());
+  CHECK_FALSE(pool.peers(1).refusal());
+  // It goes on asking, and nothing is served.
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(pool.call(2, i, wire::Method::ping, ping_body()).error().code == Code::denied);
+  }
+  CHECK(pool.peers(0).membership().removed_nodes().size() == 1);
+  const auto kept = Membership::parse(pool.peers(0).membership().serialize());
+  REQUIRE(kept);
+  CHECK(kept->removed(pool.node(2)));
+  CHECK(kept->nodes().size() == 2);
+}
+
 TEST_CASE("a removal at thirty nodes closes all sessions of the member at once, everywhere") {
   constexpr size_t kNodes = 30;
   TestPool pool(26, kNodes);
