@@ -183,6 +183,39 @@ TEST_CASE("in a large pool a node with twice the room gets about twice as much")
   REQUIRE(large / small < 2.1);
 }
 
+TEST_CASE("new nodes fill up by preference, and a pool is full everywhere at the same time") {
+  for (const size_t count : {20UL, 60UL, 250UL}) {
+    constexpr uint64_t kRoom = 400;  // shards
+    auto pool = nodes(count, kRoom / 5 * kMaxShardSize);
+    const size_t fresh = count / 10;  // these have just come; the others are full to four fifths
+    for (size_t i = 0; i < fresh; ++i) pool[i * 10].free = kRoom * kMaxShardSize;
+    uint64_t left = (kRoom * fresh + kRoom / 5 * (count - fresh)) * 9 / 10;  // shards that are still written
+    const uint64_t early = left - left / 4;
+    std::pair<double, double> first;  // shards for each new and each old node, of the first quarter
+    for (uint64_t p = 0; left >= 6; ++p, left -= 6) {
+      const auto holders = place(pack_id(p), 6, kMaxShardSize, pool);
+      REQUIRE(holders.size() == 6);
+      for (const auto& holder : holders) {
+        const auto node = std::ranges::find(pool, holder.node, &Candidate::node);
+        const bool is_new = (node - pool.begin()) % 10 == 0 && static_cast<size_t>(node - pool.begin()) < fresh * 10;
+        if (left > early) (is_new ? first.first : first.second) += 1;
+        node->free -= kMaxShardSize;
+      }
+    }
+    INFO(count << " nodes");
+    first.first /= static_cast<double>(fresh);
+    first.second /= static_cast<double>(count - fresh);
+    CHECK(first.first > 2.5 * first.second);
+    double full_new = 0, full_old = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const double full = 1 - static_cast<double>(pool[i].free) / static_cast<double>(kRoom * kMaxShardSize);
+      (i % 10 == 0 && i < fresh * 10 ? full_new : full_old) += full;
+    }
+    CHECK(full_new / static_cast<double>(fresh) > 0.7);
+    CHECK(full_old / static_cast<double>(count - fresh) > 0.9);
+  }
+}
+
 TEST_CASE("a node that leaves moves only its own shards, one that comes takes only its own") {
   const auto pool = nodes(20);
   int moved = 0;
