@@ -113,6 +113,23 @@ env::Task<void> Lending::open(Lent& lent) {
 env::Task<void> Lending::refit(Lent& lent) {
   const store::ShardStore* store = open_store(lent);
   if (store == nullptr || 4 * store->figures().overhead <= lent.spec.limit) co_return;
+  co_await reopen(lent);
+}
+
+// A disk that was taken out while its store was open, and perhaps came back.
+env::Task<void> Lending::look_for_disk(Lent& lent) {
+  if (lent.id.is_zero()) co_return;
+  const std::string marker = lent.spec.path + "/cairn-store";
+  auto there = co_await world_.workers.run([&] { return world_.disk.exists(marker); });
+  const bool away = there && !*there;
+  if (away && !lent.away) world_.log.warning("store_away", "path={}", lent.spec.path);
+  const bool back = lent.away && there && *there;
+  lent.away = away;
+  if (away) lent.demand = {};  // what is free there now is another disk's
+  if (back) co_await reopen(lent);
+}
+
+env::Task<void> Lending::reopen(Lent& lent) {
   drain_.set_goal(lent.id, std::nullopt);
   auto closed = co_await holder_.close_store(std::exchange(lent.id, StoreId{}));
   if (!closed)
@@ -170,6 +187,7 @@ env::Task<void> Lending::follow() {
         }
       }
     }
+    co_await look_for_disk(lent);
     if (!lent.trouble.empty()) co_await open(lent);
     if (store::ShardStore* store = open_store(lent); store != nullptr) {
       const store::StoreOptions& now = store->options();
@@ -261,7 +279,7 @@ env::Task<void> Lending::leave_if_empty() {
 
 // A store was lost with all that it held: what is claimed here and lies in no store is said to be gone.
 env::Task<void> Lending::disown() {
-  if (std::ranges::any_of(lent_, [](const Lent& lent) { return !lent.trouble.empty(); })) co_return;  // cannot tell yet
+  if (!all_open()) co_return;  // cannot tell yet
   const NodeId self = peers_.identity().node;
   std::optional<ShardId> after;
   uint64_t gone = 0;
@@ -318,7 +336,7 @@ void Lending::set_goals() {
     if (store == nullptr) continue;
     const store::StoreFigures figures = store->figures();
     const bool leaves = lent.removing || config_.leaving;
-    store->set_taking(!leaves && !config_.paused && resting_.empty() && lent.demand.take &&
+    store->set_taking(!lent.away && !leaves && !config_.paused && resting_.empty() && lent.demand.take &&
                       figures.used <= figures.limit);
     std::optional<pool::DrainGoal> goal;
     if (leaves) {
@@ -330,7 +348,7 @@ void Lending::set_goals() {
       if (figures.used > most)
         goal = pool::DrainGoal{.used = std::max<uint64_t>(most, 1), .urgent = lent.demand.move > 0};
     }
-    if (!resting_.empty()) goal.reset();
+    if (!resting_.empty() || lent.away) goal.reset();
     drain_.set_goal(lent.id, goal);
   }
 }
@@ -352,13 +370,16 @@ env::Task<Duration> Lending::look_at_disks() {
   };
   std::vector<Look> looks;
   for (const Lent& lent : lent_) {
-    if (!lent.id.is_zero()) looks.push_back({lent.id, lent.spec.path, {}});
+    if (!lent.id.is_zero() && !lent.away) looks.push_back({lent.id, lent.spec.path, {}});
   }
   Duration next = store::kLookAtDisk;
   if (looks.empty()) co_return next;
   auto looked = co_await world_.workers.run([&]() -> Status {
     for (Look& look : looks) {
-      if (auto space = world_.disk.space(look.path)) look.space = *space;
+      // Of the mount point of a disk that is not there nothing is to be learned.
+      auto there = world_.disk.exists(look.path + "/cairn-store");
+      auto space = world_.disk.space(look.path);
+      if (there && *there && space) look.space = *space;
     }
     return {};
   });
@@ -404,106 +425,6 @@ env::Task<void> Lending::shed_some(Lending* self, StoreId id) {
   lent->shed_note = fmt::format("{} shards were dropped", shed.shards);
   self->world_.log.warning("host_disk_pressing", "path={} dropped={} bytes={}", lent->spec.path, shed.shards,
                            shed.bytes);
-}
-
-// --- what is told ---
-
-bool Lending::all_open() const {
-  return std::ranges::all_of(lent_, [](const Lent& lent) { return lent.trouble.empty(); });
-}
-
-void Lending::tell(peer::NodeInfo& info) const {
-  const bool open = std::ranges::any_of(lent_, [](const Lent& lent) { return lent.trouble.empty(); });
-  info.lends = open && !config_.paused && !config_.leaving && resting_.empty();
-  info.leaving = config_.left;
-}
-
-Lending::Phase Lending::phase_of(const Lent& lent) const {
-  if (!lent.trouble.empty())
-    return {.word = lent.trouble.starts_with("offline") ? "offline" : "opening", .text = lent.trouble};
-  const store::ShardStore* store = open_store(lent);
-  if (store == nullptr && lent.removing) return {.word = "draining", .text = "draining 100 %", .percent = 100};
-  if (store == nullptr) return {.word = "opening", .text = "opening"};
-  const auto full = fmt::format("the disk is {:.0f} % full", lent.demand.full_percent);
-  const auto progress = drain_.progress(lent.id);
-  const bool planned = lent.removing || config_.leaving || store->figures().used > store->figures().limit;
-  if (progress && progress->active) {
-    Phase phase{.word = planned ? "draining" : "yielding", .percent = progress->percent, .stuck = progress->stuck};
-    phase.text = fmt::format("{} {:.0f} %", phase.word, std::min(99.0, progress->percent));
-    if (!planned) phase.text += ": " + full;
-    if (progress->stuck > 0)
-      phase.text +=
-          fmt::format("{} {} shards have nowhere to go: {}", planned ? ":" : ";", progress->stuck, progress->why_stuck);
-    return phase;
-  }
-  if (!resting_.empty()) return {.word = "resting", .text = "resting: " + resting_};
-  if (config_.leaving || lent.removing) return {.word = "draining", .text = "draining 100 %", .percent = 100};
-  if (!lent.demand.take) {
-    std::string text = "yielding: " + full;
-    if (lent.demand.drop > 0 && !lent.shed_note.empty()) text += "; " + lent.shed_note;
-    return {.word = "yielding", .text = text, .percent = 100};
-  }
-  if (config_.paused) return {.word = "paused", .text = "paused"};
-  return {.word = "ok", .text = "ok"};
-}
-
-Lending::Phase Lending::leaving_phase() const {
-  double percent = 0;
-  uint64_t stuck = 0;
-  std::string why = leave_note_;
-  for (const Lent& lent : lent_) {
-    const auto progress = drain_.progress(lent.id);
-    percent += progress ? progress->percent : open_store(lent) != nullptr ? 100 : 0;
-    if (progress && progress->stuck > 0) {
-      stuck += progress->stuck;
-      if (why.empty()) why = fmt::format("{} shards have nowhere to go: {}", progress->stuck, progress->why_stuck);
-    }
-  }
-  if (!lent_.empty()) percent /= static_cast<double>(lent_.size());
-  return {.word = "leaving", .text = why, .percent = percent, .stuck = stuck};
-}
-
-void Lending::describe(wire::AdminStatusResponse& response) const {
-  auto* lending = response.mutable_lending();
-  if (config_.left) {
-    lending->set_state("left");
-  } else if (config_.leaving) {
-    const Phase phase = leaving_phase();
-    lending->set_state("leaving");
-    lending->set_why(phase.text);
-    lending->set_percent(phase.percent);
-  } else if (config_.paused) {
-    lending->set_state("paused");
-  } else if (!resting_.empty()) {
-    lending->set_state("resting");
-    lending->set_why(resting_);
-  } else {
-    lending->set_state("lending");
-  }
-  lending->set_up(allowance_.up.value_or(0));
-  lending->set_down(allowance_.down.value_or(0));
-  lending->set_config_error(config_error_);
-  for (const Lent& lent : lent_) {
-    auto* entry = response.add_stores();
-    entry->set_path(lent.spec.path);
-    entry->set_limit(lent.spec.limit);
-    entry->set_keep_free(lent.spec.keep_free);
-    entry->set_keep_free_share(lent.spec.keep_free_share);
-    const Phase phase = phase_of(lent);
-    entry->set_state(phase.text);
-    entry->set_phase(phase.word);
-    entry->set_percent(phase.percent);
-    entry->set_stuck(phase.stuck);
-    const store::ShardStore* store = open_store(lent);
-    if (store == nullptr) continue;
-    const store::StoreFigures figures = store->figures();
-    entry->set_id(lent.id.raw());
-    entry->set_limit(figures.limit);
-    entry->set_used(figures.used);
-    entry->set_free(figures.free);
-    entry->set_shards(figures.shards);
-    entry->set_corrupt(figures.corrupt);
-  }
 }
 
 }  // namespace cairn::node

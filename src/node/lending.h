@@ -40,6 +40,7 @@ class Lending {
     bool removing = false;
     std::string trouble = "not open yet";  // why it is not open; empty: it is
     StoreId id;                            // when it is
+    bool away = false;                     // open, but its disk is not there now
     store::Headroom headroom;
     store::Headroom::Demand demand;
     bool shedding = false;
@@ -51,6 +52,8 @@ class Lending {
   store::ShardStore* open_store(const Lent& lent) const;
   env::Task<void> open(Lent& lent);
   env::Task<void> refit(Lent& lent);
+  env::Task<void> look_for_disk(Lent& lent);
+  env::Task<void> reopen(Lent& lent);
   // Closed, its files removed, out of the configuration.
   env::Task<Status> give_back(Lent& lent);
   env::Task<void> look_at_host();

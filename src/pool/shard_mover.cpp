@@ -370,7 +370,6 @@ env::Task<Result<NodeId>> ShardMover::move(ShardId shard, std::optional<NodeId> 
   const auto place = co_await places_.acquire();
   auto picture = co_await look(shard.pack);
   if (!picture) co_return fail(std::move(picture.error()));
-  co_await throttle_.take(picture->header.geometry.shard_length, urgent);
   auto bytes = co_await read_here(shard, 0, picture->header.geometry.shard_length);
   if (!bytes) co_return fail(std::move(bytes.error()));
   auto placed = co_await deliver(*picture, shard.slot, std::move(*bytes), to, peers_.identity().node, urgent);
