@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/prune.h"
 #include "cairn/setup.h"
 #include "tools/output.h"
 
@@ -41,12 +42,14 @@ std::vector<Command> file_commands();
 std::vector<Command> backup_commands();
 std::vector<Command> snapshot_commands();
 std::vector<Command> check_commands();
+std::vector<Command> prune_commands();
 std::vector<Command> drive_commands();
 std::vector<Command> demo_commands();
 std::vector<Command> generate_commands();
 
 // Asks on the terminal; only "y" and "yes" are yes.
 bool confirm(const std::string& question);
+void print_prune(Context& context, const PruneReport& report, bool dry_run);
 
 // Reads a size or a duration option; CLI::ValidationError (exit 2) when it is none.
 CLI::Validator size_text();

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "cairn/prune.h"
 #include "tools/command.h"
 #include "tools/file_text.h"
 
@@ -71,6 +72,7 @@ Command forget_command() {
             struct Flags {
               ForgetOptions options;
               std::vector<std::pair<std::string, std::vector<std::string>>> keep;
+              bool prune = false;
             };
             auto flags = std::make_shared<Flags>();
             ForgetOptions& options = flags->options;
@@ -107,6 +109,7 @@ Command forget_command() {
             app.add_option("-g,--group-by", options.group_by, "each policy is for a group: host, paths, tags, or ''")
                 ->capture_default_str();
             app.add_flag("-n,--dry-run", options.dry_run, "only say what would be done");
+            app.add_flag("--prune", flags->prune, "then prune, when a snapshot was removed");
             return [=](Context& context) {
               ForgetOptions with = flags->options;
               for (const auto& [name, values] : flags->keep) {
@@ -121,6 +124,11 @@ Command forget_command() {
                 context.output.emit(forget_json(*report));
               } else if (!context.output.quiet) {
                 print_forget(*report, with.dry_run);
+              }
+              if (flags->prune && !report->removed.empty()) {
+                auto pruned = prune(*client, {.volumes = {"backups"}, .dry_run = with.dry_run});
+                if (!pruned) return context.output.fail("", pruned.error());
+                if (!context.output.json) print_prune(context, *pruned, with.dry_run);
               }
               return static_cast<int>(kDone);
             };

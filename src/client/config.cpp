@@ -230,6 +230,9 @@ Result<Config> parse_config(const std::string& text, const std::string& file_nam
     Config config;
     config.node_name = toml::find_or<std::string>(root, "name", "");
     config.domain = toml::find_or<std::string>(root, "domain", "");
+    auto trash = parse_duration(toml::find_or<std::string>(root, "trash", "72h"));
+    if (!trash) return fail(trash.error(), file_name + ": trash");
+    config.trash = *trash;
     auto listen =
         env::Address::parse(toml::find_or<std::string>(root, "listen", fmt::format("0.0.0.0:{}", kDefaultPort)));
     if (!listen) return fail(listen.error(), file_name);

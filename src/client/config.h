@@ -8,6 +8,8 @@
 //   paused = true                        # `cairn pause`
 //   leaving = true                       # `cairn leave`
 //   left = true                          # it has left; set by the daemon
+//   trash = "72h"                        # how long shards that their owner removed stay, to be had back (of the time
+//                                        # that the daemon runs; taken up when it starts)
 //   [[store]]
 //   path = "/srv/cairn"
 //   limit = "200G"
@@ -45,6 +47,7 @@ struct Config {
   std::string domain;
   std::vector<StoreSpec> stores;
   std::vector<std::string> removing;  // paths of stores that are to be given back
+  Duration trash = std::chrono::hours(72);
   bool paused = false, leaving = false, left = false;
   HostRules rules;
   Healing healing;

@@ -122,7 +122,7 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   opened->entry = *entry;
   opened->head_register = std::make_unique<volume::Register>(world_, *peers_, entry->founding);
   opened->head = volume::make_head_register(*opened->head_register);
-  opened->packs = volume::make_pack_io(*pool_);
+  opened->packs = volume::make_pack_io(world_, *pool_, *peers_, entry->founding);
   auto made = world_.disk.make_dirs(home_.file("heads"));
   if (!made) co_return fail(std::move(made.error()));
   volume::VolumeOptions options{.deduplicates = entry->deduplicates,

@@ -2,6 +2,7 @@
 
 #include "client/drive.h"
 
+#include "volume/collect.h"
 #include "volume/drive/errno.h"
 
 namespace cairn {
@@ -11,6 +12,9 @@ namespace {
 // Space and status of the pool change slowly; a `df` may be this old.
 constexpr Duration kLateLook = std::chrono::milliseconds(500);  // for calls whose time is over
 constexpr Duration kSpaceEvery = std::chrono::seconds(5);
+// The space of what was removed comes back by itself: a walk over the tree's inner nodes each day, and what it finds.
+constexpr Duration kFirstPrune = std::chrono::hours(1);
+constexpr Duration kPruneEvery = std::chrono::hours(24);
 
 }  // namespace
 
@@ -70,6 +74,7 @@ env::Task<Status> Drive::Impl::open() {
   files = &drive->files();
   set_space();
   background->spawn(keep_space());
+  if (!options.read_only) background->spawn(prune_now_and_then());
   co_return Status{};
 }
 
@@ -130,6 +135,20 @@ env::Task<void> Drive::Impl::keep_space() {
   while (true) {
     co_await env::sleep_for(world.clock, kSpaceEvery);
     set_space();
+  }
+}
+
+env::Task<void> Drive::Impl::prune_now_and_then() {
+  for (Duration pause = kFirstPrune;; pause = kPruneEvery) {
+    co_await env::sleep_for(world.clock, pause);
+    auto done = co_await volume::collect_garbage(volume_->volume->host(), {});
+    if (!done) {
+      world.log.warning("not_pruned", "error={}", to_string(done.error()));
+    } else if (done->dead_packs + done->copied_packs > 0) {
+      world.log.info("pruned", "packs={} bytes={} taken_apart={}", done->dead_packs, done->dead_bytes,
+                     done->copied_packs);
+    }
+    co_await core->adapt_keepers(*volume_);
   }
 }
 

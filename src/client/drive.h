@@ -100,6 +100,7 @@ class Drive::Impl {
   env::Task<Status> open_snapshots();
   void set_space();
   env::Task<void> keep_space();
+  env::Task<void> prune_now_and_then();
 };
 
 }  // namespace cairn

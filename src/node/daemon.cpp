@@ -81,12 +81,16 @@ env::Task<Result<env::Address>> Daemon::start() {
   auto holder = co_await pool::Holder::open(world_, *peers_, home_.file("claims"), boot_);
   if (!holder) co_return fail(std::move(holder.error()), "claims");
   holder_ = std::move(*holder);
+  auto trash = co_await pool::Trash::open(world_, *peers_, *holder_, home_.file("trash"), {.keep = config_.trash});
+  if (!trash) co_return fail(std::move(trash.error()), "trash");
+  trash_ = std::move(*trash);
   pool::HealingOptions healing = pool::HealingOptions{}.scaled(config_.healing.time_scale);
   if (config_.healing.rate) healing.mover.bytes_per_second = *config_.healing.rate;
   if (config_.healing.scrub_rate) healing.audit.scrub_rate = *config_.healing.scrub_rate;
   healing_ = std::make_unique<pool::Healing>(world_, *peers_, *holder_, healing);
   lending_ = std::make_unique<Lending>(world_, home_, *peers_, *holder_, healing_->mover());
   healing_->repair().stores_known_by([this] { return lending_->all_open(); });
+  healing_->repair().skip([this](PackId pack) { return trash_->tombstoned(pack); });
   co_await lending_->start(config_);
 
   peers_->serve(wire::Method::admin_status, peer::Access::own_device,
@@ -177,6 +181,8 @@ wire::AdminStatusResponse Daemon::status() const {
   response.set_uptime_ms(static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(world_.clock.now() - started_).count()));
   lending_->describe(response);
+  response.set_trash_bytes(trash_->figures().bytes);
+  response.set_trash_shards(trash_->figures().shards);
   for (const peer::NodeInfo& node : peers_->membership().nodes()) {
     auto* seen = response.add_nodes();
     seen->set_node(node.id.raw());
@@ -216,6 +222,7 @@ env::Task<void> Daemon::stop() {
   if (peers_) co_await peers_->stop();
   if (healing_) co_await healing_->stop();
   if (lending_) co_await lending_->stop();
+  if (trash_) co_await trash_->close();
   if (holder_) co_await holder_->close();
   if (keeper_) co_await keeper_->close();
   if (peers_ && lock_) save_membership();

@@ -9,6 +9,7 @@
 #include "os/real_world.h"
 #include "peer/invite.h"
 #include "pool/healing.h"
+#include "pool/trash.h"
 #include "proto/membership.pb.h"
 #include "volume/register.h"
 
@@ -47,6 +48,7 @@ class Daemon {
   std::unique_ptr<MemberAdmin> member_admin_;
   std::unique_ptr<volume::Keeper> keeper_;
   std::unique_ptr<pool::Holder> holder_;
+  std::unique_ptr<pool::Trash> trash_;
   std::unique_ptr<pool::Healing> healing_;
   std::unique_ptr<Lending> lending_;
   bool membership_changed_ = false;

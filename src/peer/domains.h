@@ -13,6 +13,7 @@ inline constexpr std::string_view kDomainNode = "cairn/v1/node";          // Nod
 inline constexpr std::string_view kDomainDoubt = "cairn/v1/doubt";        // DoubtBody, by a device key
 inline constexpr std::string_view kDomainPack = "cairn/v1/pack";          // PackHeader, by the writer's device key
 inline constexpr std::string_view kDomainClaim = "cairn/v1/claim";        // HoldClaim, by the holder's device key
+inline constexpr std::string_view kDomainFate = "cairn/v1/pack-fate";     // PackFate, by a device of the volume's owner
 inline constexpr std::string_view kDomainRegister = "cairn/v1/register";  // RegisterValue, by the writer's device key
 inline constexpr std::string_view kDomainAccepted =
     "cairn/v1/accepted";  // RegisterAccepted, by the keeper's device key

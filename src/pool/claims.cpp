@@ -288,6 +288,19 @@ Status ClaimIndex::told(const std::vector<Untold>& done) {
   return batch.empty() ? Status{} : store_->write(batch, false);
 }
 
+Status ClaimIndex::forget_others(const PackId& pack) {
+  const std::lock_guard lock(mutex_);
+  auto known = of_pack_locked(pack);
+  if (!known) return fail(std::move(known.error()));
+  env::WriteBatch batch;
+  for (const Claim& claim : *known) {
+    if (claim.node == self_) continue;  // there may be somebody to be told still
+    batch.remove(pack_key(claim));
+    batch.remove(node_key(kByNode, claim.node, claim.shard));
+  }
+  return batch.empty() ? Status{} : store_->write(batch, false);
+}
+
 Status ClaimIndex::forget_untold(const NodeId& node) {
   const std::lock_guard lock(mutex_);
   env::WriteBatch batch;

@@ -80,6 +80,8 @@ class ClaimIndex {
   Result<std::vector<Untold>> untold(const NodeId& node, size_t limit);
   // Unless a newer claim took its place meanwhile.
   Status told(const std::vector<Untold>& done);
+  // The pack is dead and nothing of it is here: what others hold or held of it is of no interest any more.
+  Status forget_others(const PackId& pack);
   // Nobody is left to be told.
   Status forget_untold(const NodeId& node);
 

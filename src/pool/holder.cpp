@@ -76,6 +76,8 @@ class HolderImpl final : public Holder {
   void set_resting(bool resting) override { resting_ = resting; }
   const std::vector<std::unique_ptr<store::ShardStore>>& stores() const override { return stores_; }
 
+  void watch(HolderWatch* watch) override { watch_ = watch; }
+
   store::StoreFigures figures() const override {
     store::StoreFigures sum;
     for (const auto& store : stores_) {
@@ -189,6 +191,7 @@ class HolderImpl final : public Holder {
   peer::Peers& peers_;
   std::unique_ptr<ClaimIndex> index_;
   ClaimExchange exchange_;
+  HolderWatch* watch_ = nullptr;
   bool walk_;  // the last run did not end cleanly
   std::vector<std::unique_ptr<store::ShardStore>> stores_;
   std::vector<News> news_;
@@ -253,6 +256,10 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
   if (siblings.size() > header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "too many siblings");
 
   const auto slot = static_cast<uint8_t>(message->slot());
+  if (watch_ != nullptr) {
+    const bool refused = co_await watch_->refuses(header->id, header->volume);
+    if (refused) co_return fail(Code::denied, "the pack has a tombstone");
+  }
   const auto permit = co_await writes_.acquire();
   // One shard of a pack on a node: movers that do not know of each other may choose the same.
   if (message->background()) {
@@ -276,6 +283,7 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
     if (stored) {
       outcome.taken = true;
       counters_.background += message->background() ? 1 : 0;
+      if (watch_ != nullptr) watch_->stored(*header);
       wire::ShardPutResponse response;
       response.set_free(figures().free);
       co_return reply(response);
@@ -443,6 +451,7 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
   for (const Claim& claim : *news) {
     for (const News& handler : news_) handler(claim.shard, claim.node, claim.state);
   }
+  if (watch_ != nullptr) watch_->heard(*news);
 
   // A holder that was not among the planned siblings (a replacement) has not been told of the shard here.
   std::map<NodeId, std::vector<PackId>> strangers;

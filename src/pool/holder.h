@@ -22,6 +22,17 @@ struct HolderCounters {
   uint64_t claims_told = 0, push_requests = 0;
 };
 
+// Who must know what comes to a holder (pool/trash.h). On the strand.
+class HolderWatch {
+ public:
+  virtual ~HolderWatch() = default;
+  // Whether shards of this pack are no longer taken.
+  virtual env::Task<bool> refuses(PackId pack, VolumeId volume) = 0;
+  virtual void stored(const content::PackHeader& header) = 0;
+  // Claims of others that were news.
+  virtual void heard(const std::vector<Claim>& claims) = 0;
+};
+
 // Strand only. Order of ending: peers.stop(), then close(), then both may be destroyed, the holder before its peers.
 class Holder {
  public:
@@ -39,6 +50,8 @@ class Holder {
   virtual void set_resting(bool resting) = 0;
   // Never moves in memory, so that tasks may wait while they walk over it.
   virtual const std::vector<std::unique_ptr<store::ShardStore>>& stores() const = 0;
+  // Null: nobody.
+  virtual void watch(HolderWatch* watch) = 0;
   // Over all stores.
   virtual store::StoreFigures figures() const = 0;
   virtual HolderCounters counters() const = 0;

@@ -77,6 +77,27 @@ inline constexpr Duration kFetchTimeout = std::chrono::seconds(20);
 inline constexpr Duration kDeliverTimeout = std::chrono::seconds(90);
 // Nodes that are tried for one shard before it waits for the next time.
 inline constexpr size_t kMoveTries = 6;
+// --- tombstones and trash ---
+
+// A tombstone has some 260 bytes, the founding of a volume with five keepers some 400; longer ones are not looked at.
+inline constexpr size_t kMaxTombstoneSize = 512;
+inline constexpr size_t kMaxFounding = 2 * kKiB;
+// In one request: checking them takes 20 ms of a worker.
+inline constexpr size_t kTombstonesPerRequest = 256;
+inline constexpr Duration kTombstoneTimeout = std::chrono::seconds(30);
+// How often the trash is looked at; more often where it is kept for a short time only.
+inline constexpr Duration kTrashPeriod = std::chrono::minutes(1);
+// The holder of slot i passes a tombstone on after i + 1 of these: most have then heard it from the owner or the first.
+inline constexpr Duration kPassOnStep = std::chrono::minutes(1);
+// Packs purged between two looks at the index, and how long is waited for a store that is away.
+inline constexpr size_t kPurgePage = 64;
+inline constexpr Duration kPurgeAgain = std::chrono::hours(6);
+// Statements that are signed and sent in one go by the owner: 4 MiB of them.
+inline constexpr size_t kTombstonesPerStep = 16384;
+// IDs that the owner wants listed; more are compared in halves first.
+inline constexpr uint32_t kListedPacks = 1024;
+// IDs in one answer to a reconciliation: 34 bytes each, within wire::kMaxClaimsBody.
+inline constexpr size_t kMaxListedPacks = 16384;
 
 // --- repair ---
 

@@ -56,6 +56,12 @@ std::string chunk_key(const ChunkId& chunk) {
 std::string snapshot_key(std::string_view name) {
   return key_with('S', name);
 }
+std::string dead_pack_key(const PackId& pack) {
+  return key_with('D', as_text(pack.view()));
+}
+std::string forgotten_key(std::string_view name) {
+  return key_with('U', name);
+}
 std::string journal_key(ByteView journal_id) {
   return key_with('J', as_text(journal_id));
 }

@@ -2,6 +2,7 @@
 // The keys of the tree's items: one ordered key space.
 //
 //   'C' chunk ID                          where a chunk lies (volumes that deduplicate)
+//   'D' pack ID                           a dead pack (wire.DeadPack; volume/collect.h)
 //   'F' inode be64 0x01                   inode item (wire.Inode)
 //   'F' inode be64 0x02 name              entry of a directory (wire.DirectoryEntry)
 //   'F' inode be64 0x03 name              extended attribute (raw value)
@@ -9,6 +10,7 @@
 //   'J' journal ID (16)                   how far a drive's journal is in this tree (volume/drive/JOURNAL.md)
 //   'P' pack ID                           what is needed to read a pack (wire.PackRef)
 //   'S' name                              snapshot (wire.Snapshot)
+//   'U' name                              snapshot that was forgotten (wire.ForgottenSnapshot)
 //
 // All of one inode lies together; an inode's number is what a writer's session draws (see InodeNumbers), so files that
 // were written together lie together.
@@ -29,6 +31,8 @@ std::string extent_key(InodeId inode, uint64_t offset);
 std::string pack_key(const PackId& pack);
 std::string chunk_key(const ChunkId& chunk);
 std::string snapshot_key(std::string_view name);
+std::string dead_pack_key(const PackId& pack);
+std::string forgotten_key(std::string_view name);
 std::string journal_key(ByteView journal_id);
 
 // All keys of one kind of an inode, all of an inode, all snapshots, all packs: first <= key < last.

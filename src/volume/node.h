@@ -17,6 +17,8 @@ struct NodeRef {
   uint32_t length = 0;  // sealed
   uint32_t level = 0;   // 0 = leaf
   friend bool operator==(const NodeRef& a, const NodeRef& b) { return a.chunk == b.chunk; }
+  // Nodes of equal content may lie in several packs.
+  bool same_place(const NodeRef& other) const { return pack.id == other.pack.id && offset == other.offset; }
 };
 // An empty tree has no root.
 using Root = std::optional<NodeRef>;

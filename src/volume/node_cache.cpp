@@ -27,16 +27,21 @@ class NodeCache::Claim {
 NodeCache::NodeCache(env::Executor& executor, PackIo& packs, const content::VolumeKeys& keys, size_t max_bytes)
     : packs_(packs), keys_(keys), max_bytes_(max_bytes), loaded_(executor) {}
 
-NodePtr NodeCache::find(const ChunkId& chunk) {
-  const auto slot = slots_.find(chunk);
-  if (slot == slots_.end()) return nullptr;
+NodePtr NodeCache::find(const NodeRef& ref) {
+  const auto slot = slots_.find(ref.chunk);
+  if (slot == slots_.end() || !slot->second.node->ref().same_place(ref)) return nullptr;
   recent_.splice(recent_.begin(), recent_, slot->second.position);
   return slot->second.node;
 }
 
 void NodeCache::insert(NodePtr node) {
   const ChunkId chunk = node->ref().chunk;
-  if (slots_.contains(chunk)) return;
+  if (const auto other = slots_.find(chunk); other != slots_.end()) {
+    if (other->second.node->ref().same_place(node->ref())) return;
+    bytes_ -= other->second.node->memory();
+    recent_.erase(other->second.position);
+    slots_.erase(other);
+  }
   recent_.push_front(chunk);
   bytes_ += node->memory();
   slots_.emplace(chunk, Slot{std::move(node), recent_.begin()});
@@ -56,14 +61,14 @@ Result<NodePtr> NodeCache::open(const NodeRef& ref, ByteView sealed, std::vector
 }
 
 void NodeCache::add(const NodeRef& ref, Bytes plain) {
-  if (store_ != nullptr) store_->keep(ref.chunk, plain);
-  if (slots_.contains(ref.chunk)) return;
+  if (store_ != nullptr) store_->keep(ref, plain);
+  if (find(ref) != nullptr) return;
   if (auto node = Node::parse(std::move(plain), keys_, ref)) insert(std::move(*node));
 }
 
 env::Task<Result<NodePtr>> NodeCache::load(NodeRef ref) {
   for (;;) {
-    if (NodePtr node = find(ref.chunk)) co_return node;
+    if (NodePtr node = find(ref)) co_return node;
     if (!loading_.contains(ref.chunk)) break;
     co_await loaded_.wait();
   }
@@ -74,16 +79,16 @@ env::Task<Result<NodePtr>> NodeCache::load(NodeRef ref) {
 }
 
 env::Task<Result<NodePtr>> NodeCache::load_child(NodePtr parent, size_t index, size_t last) {
-  const ChunkId wanted = parent->child_chunk(index);
+  const NodeRef wanted = parent->child(index);
   for (;;) {
     if (NodePtr node = find(wanted)) co_return node;
-    if (!loading_.contains(wanted)) break;
+    if (!loading_.contains(wanted.chunk)) break;
     co_await loaded_.wait();
   }
   if (walk_parent_ == parent->ref().chunk && walk_next_ == index) last = parent->count();
   last = std::min({last, parent->count(), index + kNodeReadAhead});
   std::vector<NodeRef> run;
-  run.push_back(parent->child(index));
+  run.push_back(wanted);
   uint64_t length = run.front().length;
   size_t next = index + 1;
   for (; next < last; ++next) {
@@ -105,7 +110,7 @@ env::Task<Result<NodePtr>> NodeCache::load_child(NodePtr parent, size_t index, s
 env::Task<Result<NodePtr>> NodeCache::fetch(std::vector<NodeRef> run) {
   const Claim claim(*this, run);
   if (store_ != nullptr) {
-    auto kept = co_await store_->find(run.front().chunk);
+    auto kept = co_await store_->find(run.front());
     if (kept) {
       if (auto node = Node::parse(std::move(*kept), keys_, run.front())) {
         insert(*node);
@@ -139,7 +144,7 @@ env::Task<Result<NodePtr>> NodeCache::fetch(std::vector<NodeRef> run) {
     co_return fail(Code::corrupt, "tree node " + first.chunk.short_hex() + " in pack " + first.pack.id.short_hex());
   }
   counters_.loads += nodes.size();
-  for (size_t i = 0; store_ != nullptr && i < plains.size(); ++i) store_->keep(run[i].chunk, plains[i]);
+  for (size_t i = 0; store_ != nullptr && i < plains.size(); ++i) store_->keep(run[i], plains[i]);
   // The wanted one last, so that it is the last to be dropped.
   for (size_t i = nodes.size(); i-- > 0;) insert(nodes[i]);
   co_return nodes.front();

@@ -1,6 +1,10 @@
 #pragma once
 // NodeCache: the tree's nodes out of packs, with the most recently used ones in memory.
 //
+// Nodes of equal content may lie in several places, each with places of its own for its children. A node is handed out
+// for the place that was asked for alone: what is reached from a root is then what that root keeps alive
+// (pool/GARBAGE.md), never a copy that another snapshot keeps.
+//
 // Who walks in key order finds the next nodes loaded: nodes lie in their packs in the order of their keys, so
 // neighbours come with one request of up to kReadRun.
 
@@ -16,9 +20,9 @@ namespace cairn::volume {
 class NodeStore {
  public:
   virtual ~NodeStore() = default;
-  virtual env::Task<std::optional<Bytes>> find(ChunkId chunk) = 0;
+  virtual env::Task<std::optional<Bytes>> find(NodeRef ref) = 0;
   // Nodes of heads alone (see NodeCache::add).
-  virtual void keep(const ChunkId& chunk, ByteView plain) = 0;
+  virtual void keep(const NodeRef& ref, ByteView plain) = 0;
 };
 
 class NodeCache final : public NodeSource {
@@ -51,7 +55,7 @@ class NodeCache final : public NodeSource {
   // A node that some task is loading: others wait for it.
   class Claim;
 
-  NodePtr find(const ChunkId& chunk);
+  NodePtr find(const NodeRef& ref);
   void insert(NodePtr node);
   // Neighbours in one pack: refs[0] and those that follow it without a gap.
   env::Task<Result<NodePtr>> fetch(std::vector<NodeRef> run);

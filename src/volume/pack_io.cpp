@@ -1,5 +1,9 @@
 #include "volume/pack_io.h"
 
+#include <algorithm>
+#include <map>
+
+#include "pool/tombstones.h"
 #include "volume/errors.h"
 
 namespace cairn::volume {
@@ -8,7 +12,8 @@ namespace {
 
 class PoolPackIo final : public PackIo {
  public:
-  explicit PoolPackIo(pool::PoolClient& pool) : pool_(pool) {}
+  PoolPackIo(env::World world, pool::PoolClient& pool, peer::Peers& peers, Bytes founding)
+      : world_(world), pool_(pool), peers_(peers), tombstones_(world, peers, std::move(founding)) {}
   content::PackGeometry geometry_now() const override { return pool_.geometry_now(); }
   env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override {
     auto outcome = co_await pool_.write(std::move(pack));
@@ -21,8 +26,58 @@ class PoolPackIo final : public PackIo {
     return pool_.read(std::move(pack), offset, length, std::move(check), purpose);
   }
 
+  env::Task<Result<size_t>> bury(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    auto reports = co_await tombstones_.tell(packs, pool::Fate::dead, sequence);
+    if (!reports) co_return fail(std::move(reports.error()));
+    size_t known = 0;
+    for (size_t i = 0; i < packs.size(); ++i) {
+      const pool::FateReport& report = (*reports)[i];
+      if (report.live > 0) continue;  // somebody has had it back
+      if (report.in_trash + report.gone > packs[i].geometry.m) ++known;
+    }
+    co_return known;
+  }
+  env::Task<Status> revive(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    auto reports = co_await tombstones_.tell(packs, pool::Fate::kept, sequence);
+    if (!reports) co_return fail(std::move(reports.error()));
+    for (size_t i = 0; i < packs.size(); ++i) {
+      // As many as a commit asks for when the pack is new.
+      const auto& geometry = packs[i].geometry;
+      if ((*reports)[i].live < geometry.k + (geometry.m + 1) / 2)
+        co_return fail(Code::damaged,
+                       fmt::format("pack {} was pruned: {} of {} shards could be had back", packs[i].id.short_hex(),
+                                   (*reports)[i].live, geometry.k + geometry.m));
+    }
+    co_return Status{};
+  }
+  env::Task<Result<Strangers>> strangers(std::vector<PackId> live) override {
+    Strangers result{.packs = {}, .all_asked = true};
+    std::map<PackId, std::vector<NodeId>> found;
+    for (const peer::NodeInfo& node : peers_.membership().nodes()) {
+      if (!node.lends) continue;
+      auto there = co_await tombstones_.strangers(node.id, live);
+      if (!there) {
+        world_.log.warning("not_reconciled", "node={} error=\"{}\"", node.id.short_hex(), to_string(there.error()));
+        result.all_asked = false;
+        continue;
+      }
+      for (const PackId& pack : *there) {
+        if (auto& holders = found[pack]; holders.size() < kMaxSlots) holders.push_back(node.id);
+      }
+    }
+    for (auto& [pack, holders] : found) {
+      result.packs.push_back({.id = pack,
+                              .geometry = {.k = static_cast<uint32_t>(holders.size()), .m = 0, .shard_length = 0},
+                              .holders = std::move(holders)});
+    }
+    co_return result;
+  }
+
  private:
+  env::World world_;
   pool::PoolClient& pool_;
+  peer::Peers& peers_;
+  pool::Tombstones tombstones_;
 };
 
 class RegisterHead final : public HeadRegister {
@@ -73,6 +128,15 @@ class PatientPackIo final : public PackIo {
       pause = std::min(2 * pause, kLastRetry);
     }
   }
+  env::Task<Result<size_t>> bury(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    return inner_.bury(std::move(packs), sequence);
+  }
+  env::Task<Status> revive(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    return inner_.revive(std::move(packs), sequence);
+  }
+  env::Task<Result<Strangers>> strangers(std::vector<PackId> live) override {
+    return inner_.strangers(std::move(live));
+  }
 
  private:
   PackIo& inner_;
@@ -87,8 +151,8 @@ class PatientPackIo final : public PackIo {
 std::unique_ptr<PackIo> make_patient(PackIo& inner, env::World world, Duration patience) {
   return std::make_unique<PatientPackIo>(inner, world, patience);
 }
-std::unique_ptr<PackIo> make_pack_io(pool::PoolClient& pool) {
-  return std::make_unique<PoolPackIo>(pool);
+std::unique_ptr<PackIo> make_pack_io(env::World world, pool::PoolClient& pool, peer::Peers& peers, Bytes founding) {
+  return std::make_unique<PoolPackIo>(world, pool, peers, std::move(founding));
 }
 std::unique_ptr<HeadRegister> make_head_register(Register& head) {
   return std::make_unique<RegisterHead>(head);

@@ -20,6 +20,18 @@ class PackIo {
   // As pool::PoolClient::read().
   virtual env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length,
                                          pool::PoolClient::Check check, pool::Purpose purpose) = 0;
+
+  // --- what goes (pool/GARBAGE.md); `sequence`: of the head as of which it is said ---
+  // Tombstones for these packs; how many of them enough holders know of now. The others hear of it from siblings.
+  virtual env::Task<Result<size_t>> bury(std::vector<pool::PackRef> packs, uint64_t sequence) = 0;
+  // Out of the trash again. Code::damaged when one of them is no longer there in enough slots.
+  virtual env::Task<Status> revive(std::vector<pool::PackRef> packs, uint64_t sequence) = 0;
+  // Packs of this volume that holders have besides `live` (sorted); a reference names the holders alone.
+  struct Strangers {
+    std::vector<pool::PackRef> packs;
+    bool all_asked = false;  // every node that lends answered
+  };
+  virtual env::Task<Result<Strangers>> strangers(std::vector<PackId> live) = 0;
 };
 
 // Reads and swaps the head. Errors as of volume::Register.
@@ -37,7 +49,8 @@ class HeadRegister {
 std::unique_ptr<PackIo> make_patient(PackIo& inner, env::World world, Duration patience);
 
 // Both keep a reference to what they are made of.
-std::unique_ptr<PackIo> make_pack_io(pool::PoolClient& pool);
+// `founding`: of the volume's register; it shows holders whose volume it is.
+std::unique_ptr<PackIo> make_pack_io(env::World world, pool::PoolClient& pool, peer::Peers& peers, Bytes founding);
 std::unique_ptr<HeadRegister> make_head_register(Register& head);
 
 }  // namespace cairn::volume

@@ -1,6 +1,7 @@
 #include "volume/snapshot_writer_impl.h"
 
 #include "base/text.h"
+#include "volume/dead.h"
 #include "volume/limits.h"
 #include "volume/snapshots.h"
 #include "volume/tree_pack.h"
@@ -92,6 +93,8 @@ class SnapshotWriterImpl final : public SnapshotWriter, private TransactionHost 
         head_edits.emplace(key, value);
       }
     }
+    auto named = packs_named_by(*request.edits);
+    if (!named) co_return fail(std::move(named.error()));
     TreePacks sink(world(), packs(), keys(), writer(), host_.current()->state.sequence, options().compression_level);
     Root root = request.base->root;
     if (!file_edits.empty()) {
@@ -113,7 +116,11 @@ class SnapshotWriterImpl final : public SnapshotWriter, private TransactionHost 
         .files_only = true};
     for (const std::string& name : saving_->gone) head_edits.insert_or_assign(snapshot_key(name), std::nullopt);
     head_edits.insert_or_assign(snapshot_key(saving_->name), encode_snapshot(item));
-    CAIRN_CO_TRY(co_await host_.commit_items(std::move(head_edits), std::move(packs)));
+    CAIRN_CO_TRY(co_await host_.commit_snapshot({.edits = std::move(head_edits),
+                                                 .packs = std::move(packs),
+                                                 .made = root,
+                                                 .base = request.base->root,
+                                                 .named = std::move(*named)}));
     current_ = head_of(std::move(root));
     co_return Committed{.head = current_,
                         .outcome = {.sequence = host_.current()->state.sequence,

@@ -9,7 +9,15 @@ namespace cairn::volume {
 class SnapshotHost : public VolumeHost {
  public:
   // Puts these items and the records of the packs into the head's tree, whatever it is by now.
-  virtual env::Task<Status> commit_items(EditMap edits, std::vector<pool::PackRef> packs) = 0;
+  struct SnapshotCommit {
+    EditMap edits;
+    std::vector<pool::PackRef> packs;  // new
+    // The snapshot's tree, the one that it was made upon, and the packs that the edits between them name: what was
+    // there before must still be there.
+    Root made, base;
+    std::set<PackId> named;
+  };
+  virtual env::Task<Status> commit_snapshot(SnapshotCommit commit) = 0;
 };
 
 std::unique_ptr<SnapshotWriter> make_snapshot_writer(SnapshotHost& host, Root base);

@@ -52,11 +52,13 @@ class TransactionHost {
 // What a drive needs beside it: it merges on its own.
 class VolumeHost : public TransactionHost {
  public:
+  virtual NodeSource& nodes() = 0;
   // Nodes are looked for there before the pool is asked, and kept there. Null: no longer.
   virtual void set_node_store(NodeStore* store) = 0;
   // Reads the register.
   virtual env::Task<Result<HeadPtr>> latest() = 0;
-  // One try. Code::conflict when `request.base` is not the head any more; Code::unknown_outcome is left for the caller
+  // One try, upon `request.base`'s root: it may lie elsewhere than the head's, but is of the same content.
+  // Code::conflict when `request.base` is not the head any more; Code::unknown_outcome is left for the caller
   // to find out. The head that comes back has the edits and nothing else that the base has not.
   virtual env::Task<Result<HeadPtr>> commit_upon(CommitRequest request, BeforeSwap before) = 0;
   // Edits upon `base` as edits upon `theirs`.

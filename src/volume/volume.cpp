@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "volume/chunk_reader.h"
 #include "volume/errors.h"
+#include "volume/guard.h"
 #include "volume/merge.h"
 #include "volume/node_cache.h"
 #include "volume/pack_ref.h"
@@ -107,6 +108,19 @@ class VolumeImpl final : public Volume, public SnapshotHost {
     auto status = co_await edit_snapshot(std::move(name), std::nullopt);
     co_return status;
   }
+  env::Task<Result<std::vector<Forgotten>>> forgotten_snapshots() override {
+    const KeyRange range = range_of_prefix('U');
+    auto items = co_await tree_.scan(head_->root, range.first, range.last, SIZE_MAX);
+    if (!items) co_return fail(std::move(items.error()));
+    std::vector<Forgotten> found;
+    for (const Item& item : *items) {
+      auto one = decode_forgotten(item.value);
+      if (!one) co_return fail(std::move(one.error()));
+      found.push_back({std::move(one->snapshot.info), one->forgotten, one->pruned != 0});
+    }
+    co_return found;
+  }
+  env::Task<Status> restore_snapshot(std::string name) override;
   env::Task<Result<View>> view_snapshot(std::string name) override {
     auto snapshot = co_await find_snapshot(std::move(name));
     if (!snapshot) co_return fail(std::move(snapshot.error()));
@@ -153,7 +167,7 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   std::shared_ptr<ChunkReader> chunks() override { return chunks_; }
   HeadPtr current() const override { return head_; }
   env::Task<Result<Committed>> commit(CommitRequest request) override;
-  env::Task<Status> commit_items(EditMap edits, std::vector<pool::PackRef> packs) override;
+  env::Task<Status> commit_snapshot(SnapshotCommit commit) override;
   env::Task<Result<HeadPtr>> latest() override {
     CAIRN_CO_TRY(co_await refresh());
     co_return head_;
@@ -168,6 +182,7 @@ class VolumeImpl final : public Volume, public SnapshotHost {
                         .suffix = conflict_suffix(*theirs),
                         .now = world_.clock.wall_now()});
   }
+  NodeSource& nodes() override { return cache_; }
   void set_node_store(NodeStore* store) override { cache_.set_store(store); }
   VolumeHost& host() override { return *this; }
 
@@ -192,13 +207,20 @@ class VolumeImpl final : public Volume, public SnapshotHost {
     if (!marked) world_.log.warning("high_water_mark_not_written", "error={}", to_string(marked.error()));
     co_return Status{};
   }
-  // The tree of head_ with the edits, and the swap to it. Errors of the swap as the register gave them.
-  env::Task<Result<RegisterState>> swap(const EditMap& edits, const std::vector<pool::PackRef>& packs, int64_t files,
-                                        int64_t bytes, BeforeSwap before);
+  // What one commit brings. `also`: packs that it needs beside those that the edits name.
+  struct Parts {
+    const EditMap& edits;
+    const std::vector<pool::PackRef>& packs;
+    int64_t files = 0, bytes = 0;
+    const std::set<PackId>* also = nullptr;
+  };
+  // The tree of `base`, which is head_ or one of the same content, with the edits, and the swap to it. Errors of the
+  // swap as the register gave them.
+  env::Task<Result<RegisterState>> swap(HeadPtr base, Parts parts, BeforeSwap before);
   // One try of a commit upon head_: true when it is chosen, false when somebody else was first.
-  env::Task<Result<bool>> try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs, int64_t files,
-                                     int64_t bytes);
+  env::Task<Result<bool>> try_commit(Parts parts);
   env::Task<Result<bool>> read_back(uint64_t sequence, Error why);
+  void forget(EditMap& edits, SnapshotItem snapshot);
   env::Task<Status> edit_snapshot(std::string name, std::optional<Bytes> details);
   env::Task<Result<SnapshotItem>> find_snapshot(std::string name) {
     auto value = co_await tree_.get(head_->root, snapshot_key(name));
@@ -240,14 +262,23 @@ std::string VolumeImpl::conflict_suffix(const Head& theirs) const {
   return " (conflict from " + node.substr(0, 64) + " " + date + ")";
 }
 
-env::Task<Result<RegisterState>> VolumeImpl::swap(const EditMap& edits, const std::vector<pool::PackRef>& packs,
-                                                  int64_t files, int64_t bytes, BeforeSwap before_swap) {
-  const HeadPtr before = head_;
+env::Task<Result<RegisterState>> VolumeImpl::swap(HeadPtr before, Parts parts, BeforeSwap before_swap) {
+  auto named = packs_named_by(parts.edits);
+  if (!named) co_return fail(std::move(named.error()));
+  if (parts.also != nullptr) named->insert(parts.also->begin(), parts.also->end());
+  auto taken_back = co_await secure_packs(tree_, packs_, before, std::move(*named), parts.packs);
+  if (!taken_back) co_return fail(std::move(taken_back.error()));
+  EditMap with;
+  if (!taken_back->empty()) {
+    with = parts.edits;
+    for (auto& [key, value] : *taken_back) with.insert_or_assign(key, std::move(value));
+  }
+  const EditMap& edits = with.empty() ? parts.edits : with;
   std::vector<Edit> list;
-  list.reserve(edits.size() + packs.size() + before->tree_packs.size());
+  list.reserve(edits.size() + parts.packs.size() + before->tree_packs.size());
   EditMap records;
-  for (const std::vector<pool::PackRef>* named : {&packs, &before->tree_packs}) {
-    for (const pool::PackRef& pack : *named) records.insert_or_assign(pack_key(pack.id), encode_pack_ref(pack));
+  for (const std::vector<pool::PackRef>* group : {&parts.packs, &before->tree_packs}) {
+    for (const pool::PackRef& pack : *group) records.insert_or_assign(pack_key(pack.id), encode_pack_ref(pack));
   }
   auto record = records.begin();
   const auto take_records = [&](const std::string* upper) {
@@ -273,8 +304,8 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(const EditMap& edits, const st
   const auto add = [](uint64_t value, int64_t change) {
     return change < 0 && value < static_cast<uint64_t>(-change) ? 0 : value + static_cast<uint64_t>(change);
   };
-  next.files = add(before->files, files);
-  next.bytes = add(before->bytes, bytes);
+  next.files = add(before->files, parts.files);
+  next.bytes = add(before->bytes, parts.bytes);
   Bytes content = seal_head(next, keys_, world_.random);
   if (before_swap) {
     next.state.sequence = before->state.sequence + 1;
@@ -288,10 +319,9 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(const EditMap& edits, const st
   co_return written;
 }
 
-env::Task<Result<bool>> VolumeImpl::try_commit(const EditMap& edits, const std::vector<pool::PackRef>& packs,
-                                               int64_t files, int64_t bytes) {
+env::Task<Result<bool>> VolumeImpl::try_commit(Parts parts) {
   const uint64_t sequence = head_->state.sequence + 1;
-  auto written = co_await swap(edits, packs, files, bytes, {});
+  auto written = co_await swap(head_, parts, {});
   if (written) {
     CAIRN_CO_TRY(co_await adopt(std::move(*written)));
     co_return true;
@@ -330,7 +360,8 @@ env::Task<Result<HeadPtr>> VolumeImpl::commit_upon(CommitRequest request, Before
   const RegisterState& base = request.base->state;
   if (base.sequence != head_->state.sequence || base.hash != head_->state.hash) co_return fail(Code::conflict);
   packs_written_ += request.packs.size();
-  auto written = co_await swap(*request.edits, request.packs, request.files, request.bytes, std::move(before));
+  const Parts parts{*request.edits, request.packs, request.files, request.bytes};
+  auto written = co_await swap(request.base, parts, std::move(before));
   if (!written) {
     if (written.error().code == Code::conflict) CAIRN_CO_TRY(co_await read_head());
     co_return fail(std::move(written.error()));
@@ -368,8 +399,8 @@ env::Task<Result<Committed>> VolumeImpl::commit(CommitRequest request) {
       if (!result) co_return fail(std::move(result.error()));
       merged = std::move(*result);
     }
-    auto chosen = co_await try_commit(moved ? merged.edits : *request.edits, request.packs,
-                                      request.files + merged.files, request.bytes + merged.bytes);
+    auto chosen = co_await try_commit({moved ? merged.edits : *request.edits, request.packs,
+                                       request.files + merged.files, request.bytes + merged.bytes});
     if (!chosen) co_return fail(std::move(chosen.error()));
     if (!*chosen) continue;
     ++commits_;
@@ -399,26 +430,42 @@ env::Task<Status> VolumeImpl::edit_snapshot(std::string name, std::optional<Byte
                             .tree_packs = head_->tree_packs};
       edits.emplace(snapshot_key(name), encode_snapshot(snapshot));
     } else {
-      edits.emplace(snapshot_key(name), std::nullopt);
+      auto snapshot = decode_snapshot(**there);
+      if (!snapshot) co_return fail(std::move(snapshot.error()));
+      forget(edits, std::move(*snapshot));
     }
-    auto chosen = co_await try_commit(edits, {}, 0, 0);
+    const std::vector<pool::PackRef> none;
+    auto chosen = co_await try_commit({edits, none});
     if (!chosen) co_return fail(std::move(chosen.error()));
     if (*chosen) co_return Status{};
   }
   co_return fail(Code::conflict, "other writers were always first; try again");
 }
 
-env::Task<Status> VolumeImpl::commit_items(EditMap edits, std::vector<pool::PackRef> packs) {
+env::Task<Status> VolumeImpl::commit_snapshot(SnapshotCommit commit) {
   const auto turn = co_await turn_.acquire();
-  packs_written_ += packs.size();
+  packs_written_ += commit.packs.size();
+  bool walked = false;
   env::Prng prng(world_.random.u64());
   for (int i = 0; i < kCommitTries; ++i) {
     if (i > 0) {
       const auto pause = kConflictPause * static_cast<int64_t>(1 + prng.below(1ULL << std::min(i, 7)));
       co_await env::sleep_for(world_.clock, pause);
     }
+    // What it shares with the tree that it was made upon is kept by that one's snapshot, unless it was forgotten.
+    if (commit.base && !walked) {
+      auto kept = co_await is_kept(tree_, head_, *commit.base);
+      if (!kept) co_return fail(std::move(kept.error()));
+      if (!*kept) {
+        auto below = co_await packs_below(world_, cache_, commit.made);
+        if (!below) co_return fail(std::move(below.error()));
+        for (const pool::PackRef& pack : commit.packs) below->erase(pack.id);
+        commit.named = std::move(*below);
+        walked = true;
+      }
+    }
     // These items are either put or taken away whatever was there, so it does no harm to do it twice.
-    auto chosen = co_await try_commit(edits, packs, 0, 0);
+    auto chosen = co_await try_commit({.edits = commit.edits, .packs = commit.packs, .also = &commit.named});
     if (!chosen) co_return fail(std::move(chosen.error()));
     if (!*chosen) continue;
     ++commits_;
@@ -439,17 +486,44 @@ env::Task<Result<size_t>> VolumeImpl::change_snapshots(std::vector<SnapshotChang
       if (!snapshot && snapshot.error().code == Code::not_found) continue;
       if (!snapshot) co_return fail(std::move(snapshot.error()));
       ++there;
+      if (!change.new_name) {
+        forget(edits, std::move(*snapshot));
+        continue;
+      }
       edits.insert_or_assign(snapshot_key(change.name), std::nullopt);
-      if (!change.new_name) continue;
       if (change.details.size() > kMaxSnapshotDetails) co_return fail(Code::too_large, "details of a snapshot");
       snapshot->info.name = *change.new_name;
       snapshot->info.details = change.details;
       edits.insert_or_assign(snapshot_key(*change.new_name), encode_snapshot(*snapshot));
     }
     if (edits.empty()) co_return there;
-    auto chosen = co_await try_commit(edits, {}, 0, 0);
+    const std::vector<pool::PackRef> none;
+    auto chosen = co_await try_commit({edits, none});
     if (!chosen) co_return fail(std::move(chosen.error()));
     if (*chosen) co_return there;
+  }
+  co_return fail(Code::conflict, "other writers were always first; try again");
+}
+
+void VolumeImpl::forget(EditMap& edits, SnapshotItem snapshot) {
+  const std::string name = snapshot.info.name;
+  edits.insert_or_assign(snapshot_key(name), std::nullopt);
+  edits.insert_or_assign(
+      forgotten_key(name),
+      encode_forgotten({.snapshot = std::move(snapshot), .forgotten = world_.clock.wall_now(), .pruned = 0}));
+}
+
+env::Task<Status> VolumeImpl::restore_snapshot(std::string name) {
+  if (options_.read_only) co_return fail(Code::denied, "the volume is open for reading only");
+  const auto turn = co_await turn_.acquire();
+  CAIRN_CO_TRY(co_await read_head());
+  for (int i = 0; i < kCommitTries; ++i) {
+    auto plan = co_await plan_restoration(world_, tree_, cache_, head_, name);
+    if (!plan) co_return fail(std::move(plan.error()));
+    const std::vector<pool::PackRef> none;
+    auto chosen = co_await try_commit({.edits = plan->edits, .packs = none, .also = &plan->packs});
+    if (!chosen) co_return fail(std::move(chosen.error()));
+    if (*chosen) co_return Status{};
   }
   co_return fail(Code::conflict, "other writers were always first; try again");
 }

@@ -92,8 +92,17 @@ class Volume {
   virtual env::Task<Result<std::vector<SnapshotInfo>>> snapshots() = 0;
   // `name`: UTF-8 of 1 to 255 bytes. Code::exists, Code::bad_input. `details`: at most kMaxSnapshotDetails.
   virtual env::Task<Status> make_snapshot(std::string name, Bytes details = {}) = 0;
-  // Code::not_found.
+  // It can be had back until its packs are gone. Code::not_found.
   virtual env::Task<Status> remove_snapshot(std::string name) = 0;
+  // Snapshots that were removed and may be had back, with when they were and whether their packs are on their way out.
+  struct Forgotten {
+    SnapshotInfo info;
+    WallTime forgotten = 0;
+    bool pruned = false;
+  };
+  virtual env::Task<Result<std::vector<Forgotten>>> forgotten_snapshots() = 0;
+  // Code::not_found; Code::damaged when some of its packs are gone; Code::exists.
+  virtual env::Task<Status> restore_snapshot(std::string name) = 0;
   virtual env::Task<Result<View>> view_snapshot(std::string name) = 0;
   // All at once; gives how many were there. What is not there is left out.
   virtual env::Task<Result<size_t>> change_snapshots(std::vector<SnapshotChange> changes) = 0;

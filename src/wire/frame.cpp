@@ -26,11 +26,14 @@ std::optional<MethodLimits> limits_of(Method method) {
       return MethodLimits{kMaxSmallBody, 0, kMaxPackBody, 0};
     case Method::claims_query:
     case Method::claims_push:
+    case Method::tombstones:
       return MethodLimits{kMaxClaimsBody, 0, kMaxClaimsBody, 0};
     case Method::repair_intent:
       return MethodLimits{kMaxSmallBody, 0, kMaxIntentAnswer, 0};
     case Method::audit:
       return MethodLimits{kMaxAuditBody, 0, kMaxAuditBody, kMaxAuditChallenges * kLeafSize};
+    case Method::reconcile:
+      return MethodLimits{kMaxPackBody, 0, kMaxClaimsBody, 0};
     case Method::register_prepare:
     case Method::register_accept:
       return MethodLimits{kMaxRegisterBody, 0, kMaxRegisterBody, 0};

@@ -37,6 +37,8 @@ enum class Method : uint8_t {
   claims_push = 14,
   repair_intent = 15,
   audit = 16,
+  tombstones = 17,
+  reconcile = 18,
   register_prepare = 20,
   register_accept = 21,
   register_peek = 22,

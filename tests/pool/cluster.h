@@ -7,6 +7,7 @@
 #include "pool/client.h"
 #include "pool/healing.h"
 #include "pool/holder.h"
+#include "pool/trash.h"
 #include "proto/pack.pb.h"
 #include "sim/world.h"
 
@@ -15,12 +16,15 @@ namespace cairn::pool {
 enum class Lie { wrong_bytes, wrong_length, silent };
 
 struct Machine {
-  Machine(sim::SimNode& n, peer::Identity identity, peer::Membership membership, bool serve)
-      : node(n), peers(n.world(), std::move(identity), std::move(membership), {.serve = serve}) {}
+  Machine(sim::SimNode& n, peer::Identity identity, peer::Membership membership, bool serve,
+          std::optional<Duration> probing)
+      : node(n),
+        peers(n.world(), std::move(identity), std::move(membership), {.serve = serve, .probe_period = probing}) {}
   sim::SimNode& node;
   peer::Peers peers;
   std::unique_ptr<Holder> holder;
   std::unique_ptr<Healing> healing;
+  std::unique_ptr<Trash> trash;
 };
 
 class Cluster {
@@ -28,13 +32,16 @@ class Cluster {
   // Holder i is in the domain "d<i>". The client is a machine of its own that lends nothing.
   // With `healing` the holders repair and audit.
   explicit Cluster(size_t holders, uint64_t seed = 1, PoolOptions options = {}, uint64_t limit = 256 * kMiB,
-                   std::optional<HealingOptions> healing = {})
-      : sim(seed), limit_(limit), healing_(healing) {
+                   std::optional<HealingOptions> healing = {}, TrashOptions trash = {},
+                   std::optional<Duration> probing = {})
+      : sim(seed), limit_(limit), healing_(healing), trash_(trash), probing_(probing) {
     for (size_t i = 0; i <= holders; ++i) {
       sim::SimNode& node = sim.add_node();
       identities.push_back(peer::device_of(founder, membership.pool(), i + 1));
       node.set_identity(identities[i].node, identities[i].device.public_key());
     }
+    REQUIRE(membership.append(identities[0], 1, peer::add_action(another)));
+    volume.bytes.fill(9);
     for (size_t i = 0; i < holders; ++i) {
       machines.push_back(make(i, true));
       open(i, true);
@@ -105,8 +112,6 @@ class Cluster {
         done += part;
       }
     }
-    VolumeId volume;
-    volume.bytes.fill(9);
     auto made = builder.finish(volume, 0, identities.back().device, random);
     REQUIRE(made);
     return std::move(*made);
@@ -156,7 +161,8 @@ class Cluster {
     }
   }
 
-  peer::MemberKeys founder = peer::person(1);
+  peer::MemberKeys founder = peer::person(1), another = peer::person(66);  // members
+  VolumeId volume;                                                         // of the packs
   peer::Membership membership = *peer::Membership::from_genesis(peer::genesis_of(founder));
   sim::SimWorld sim;
   std::vector<peer::Identity> identities;
@@ -178,7 +184,7 @@ class Cluster {
     co_return peer::Reply{wire::encode(response), std::move(bytes)};
   }
   std::unique_ptr<Machine> make(size_t i, bool serves) {
-    return std::make_unique<Machine>(sim.node(i), identities[i], membership, serves);
+    return std::make_unique<Machine>(sim.node(i), identities[i], membership, serves, probing_);
   }
   void serve(size_t i, uint64_t free) {
     Machine& machine = *machines[i];
@@ -200,12 +206,16 @@ class Cluster {
     auto holder = sim.run(Holder::open(machine.node.world(), machine.peers, "claims", machine.node.boots()));
     REQUIRE(holder);
     machine.holder = std::move(*holder);
+    auto trash = sim.run(Trash::open(machine.node.world(), machine.peers, *machine.holder, "trash", trash_));
+    REQUIRE(trash);
+    machine.trash = std::move(*trash);
     store::StoreOptions options{.path = "store", .limit = limit_, .keep_free_share = 0};
     auto store = sim.run(store::ShardStore::open(machine.node.world(), options, create));
     REQUIRE(store);
     REQUIRE(machine.holder->add_store(std::move(*store)));
     if (healing_) {
       machine.healing = std::make_unique<Healing>(machine.node.world(), machine.peers, *machine.holder, *healing_);
+      machine.healing->repair().skip([&trash = *machine.trash](PackId pack) { return trash.tombstoned(pack); });
       sim.run(machine.healing->start());
     }
     serve(i, machine.holder->figures().free);
@@ -215,12 +225,16 @@ class Cluster {
     sim.run(machine->peers.stop());
     if (machine->healing) sim.run(machine->healing->stop());
     machine->healing.reset();
+    if (machine->trash) sim.run(machine->trash->close());
+    machine->trash.reset();
     if (machine->holder) sim.run(machine->holder->close());
     machine->holder.reset();
   }
 
   uint64_t limit_;
   std::optional<HealingOptions> healing_;
+  TrashOptions trash_;
+  std::optional<Duration> probing_;
   uint64_t packs_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include "peer/peers.h"
 #include "pool/client.h"
 #include "pool/holder.h"
+#include "pool/trash.h"
 #include "sim/world.h"
 #include "volume/register.h"
 #include "volume/volume.h"
@@ -38,6 +39,9 @@ class HolderMachine {
     auto holder = co_await pool::Holder::open(node_.world(), peers_, "claims", node_.boots());
     if (!holder) co_return fail(std::move(holder.error()), "holder");
     holder_ = std::move(*holder);
+    auto trash = co_await pool::Trash::open(node_.world(), peers_, *holder_, "trash");
+    if (!trash) co_return fail(std::move(trash.error()), "trash");
+    trash_ = std::move(*trash);
     store::StoreOptions options{.path = "store", .limit = 64 * kMiB, .keep_free_share = 0.01};
     auto store = co_await store::ShardStore::open(node_.world(), std::move(options), create);
     if (!store) co_return fail(std::move(store.error()), "store");
@@ -61,12 +65,14 @@ class HolderMachine {
   }
   env::Task<void> close() {
     co_await peers_.stop();
+    co_await trash_->close();
     co_await holder_->close();
     co_await keeper_->close();
   }
   bool ready() const { return ready_; }
   env::TaskGroup& tasks() { return tasks_; }
   pool::Holder& holder() { return *holder_; }
+  pool::Trash& trash() { return *trash_; }
   peer::Peers& peers() { return peers_; }
 
  private:
@@ -76,6 +82,7 @@ class HolderMachine {
   env::Address bootstrap_;
   std::unique_ptr<volume::Keeper> keeper_;
   std::unique_ptr<pool::Holder> holder_;
+  std::unique_ptr<pool::Trash> trash_;
   bool ready_ = false;
 };
 
@@ -93,7 +100,7 @@ class ClientMachine {
   env::Task<Status> open(Bytes founding, content::VolumeKey key) {
     register_.emplace(node_.world(), peers_, founding);
     head_ = volume::make_head_register(*register_);
-    packs_ = volume::make_pack_io(pool_);
+    packs_ = volume::make_pack_io(node_.world(), pool_, peers_, founding);
     const auto keys = content::VolumeKeys::derive(key, id_cast<VolumeId>(crypto::sha256(founding)));
     volume::VolumeOptions options{.node_cache_bytes = kMiB, .high_water_path = "high-water"};
     auto opened = co_await volume::Volume::open(node_.world(), *packs_, *head_, keys, peers_.identity().device,

@@ -16,6 +16,15 @@ struct MemoryPool {
     Bytes bytes;  // the k lanes one after the other
   };
   std::map<PackId, Pack> packs;
+  // As holders: packs with a tombstone, by the sequence of the last statement, until empty_trash().
+  std::map<PackId, Pack> trash;
+  struct Statement {
+    uint64_t sequence = 0;
+    bool dead = false;
+  };
+  std::map<PackId, Statement> fates;
+  uint64_t revived = 0;
+  void empty_trash() { trash.clear(); }
   volume::RegisterState head;
   uint64_t writes = 0;  // of packs
   uint64_t reads = 0, read_bytes = 0;
@@ -55,8 +64,10 @@ class MemoryPackIo final : public volume::PackIo {
     if (away) co_return fail(Code::too_few_peers, "the pool is away");
     ++pool_.reads;
     pool_.read_bytes += length;
-    const auto found = pool_.packs.find(pack.id);
-    if (found == pool_.packs.end()) co_return fail(Code::too_few_peers, "no such pack");
+    auto found = pool_.packs.find(pack.id);
+    if (found == pool_.packs.end()) found = pool_.trash.find(pack.id);
+    if (found == pool_.packs.end() || found == pool_.trash.end())
+      co_return fail(Code::too_few_peers, "no such pack " + pack.id.short_hex());
     const Bytes& bytes = found->second.bytes;
     if (offset > bytes.size() || length > bytes.size() - offset) co_return fail(Code::bad_input, "range");
     Buffer got = Buffer::copy_of(ByteView(bytes).subspan(offset, length));
@@ -70,6 +81,43 @@ class MemoryPackIo final : public volume::PackIo {
     co_return got;
   }
 
+  env::Task<Result<size_t>> bury(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    co_await wait();
+    if (away) co_return fail(Code::too_few_peers, "the pool is away");
+    if (before_bury) std::exchange(before_bury, nullptr)();
+    size_t known = 0;
+    for (const pool::PackRef& pack : packs) {
+      if (!state(pack.id, sequence, true)) continue;
+      ++known;
+      if (auto node = pool_.packs.extract(pack.id)) pool_.trash.insert(std::move(node));
+    }
+    co_return known;
+  }
+  env::Task<Status> revive(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    co_await wait();
+    if (away) co_return fail(Code::too_few_peers, "the pool is away");
+    for (const pool::PackRef& pack : packs) {
+      if (!pool_.packs.contains(pack.id) && !pool_.trash.contains(pack.id))
+        co_return fail(Code::damaged, "pack " + pack.id.short_hex() + " was pruned");
+      if (!state(pack.id, sequence, false)) co_return fail(Code::damaged, "a later tombstone stands");
+      if (auto node = pool_.trash.extract(pack.id)) {
+        ++pool_.revived;
+        pool_.packs.insert(std::move(node));
+      }
+    }
+    co_return Status{};
+  }
+  env::Task<Result<Strangers>> strangers(std::vector<PackId> live) override {
+    co_await wait();
+    Strangers found{.packs = {}, .all_asked = true};
+    for (const auto& [id, pack] : pool_.packs) {
+      if (std::ranges::binary_search(live, id)) continue;
+      found.packs.push_back({.id = id, .geometry = {.k = 1, .m = 0, .shard_length = 0}, .holders = {NodeId{}}});
+    }
+    co_return found;
+  }
+
+  std::function<void()> before_bury;
   uint32_t k = 2, m = 1;
   int failing_writes = 0, rotten_reads = 0;
   uint64_t below_goal = 0;  // packs
@@ -77,6 +125,16 @@ class MemoryPackIo final : public volume::PackIo {
   Duration delay = std::chrono::milliseconds(5);
 
  private:
+  // Whether this statement is the one that counts.
+  bool state(const PackId& pack, uint64_t sequence, bool dead) {
+    const auto known = pool_.fates.find(pack);
+    if (known != pool_.fates.end()) {
+      if (known->second.sequence > sequence) return known->second.dead == dead;
+      if (known->second.sequence == sequence && !known->second.dead && dead) return false;
+    }
+    pool_.fates[pack] = {sequence, dead};
+    return true;
+  }
   env::Task<void> wait() {
     if (delay.count() > 0)
       co_await env::sleep_for(world_.clock, Duration(static_cast<int64_t>(prng_.below(delay.count()))));

@@ -9,6 +9,14 @@ namespace {
 constexpr std::string_view kHalfKey = "H";  // the half that is written to
 constexpr std::string_view kHalves = "ab";
 
+// A node, where it lies: a copy elsewhere has other places for its children.
+std::string place_of(const NodeRef& ref) {
+  Bytes place = to_bytes(ref.chunk.view());
+  append(place, ref.pack.id.view());
+  append_be32(place, ref.offset);
+  return to_string(ByteView(place));
+}
+
 }  // namespace
 
 env::Task<std::unique_ptr<LocalNodes>> LocalNodes::open(env::World world, std::string folder, uint64_t max_bytes) {
@@ -32,30 +40,35 @@ env::Task<std::unique_ptr<LocalNodes>> LocalNodes::open(env::World world, std::s
   co_return nodes;
 }
 
-std::string LocalNodes::key(size_t half, const ChunkId& chunk) const {
-  return kHalves[half] + to_string(chunk.view());
+std::string LocalNodes::key(size_t half, const std::string& place) const {
+  return kHalves[half] + place;
 }
 
-env::Task<std::optional<Bytes>> LocalNodes::find(ChunkId chunk) {
-  if (const auto at = waiting_.find(chunk); at != waiting_.end()) co_return at->second;
+env::Task<std::optional<Bytes>> LocalNodes::find(NodeRef ref) {
+  const std::string place = place_of(ref);
+  if (const auto at = waiting_.find(place); at != waiting_.end()) co_return at->second;
   if (!store_) co_return std::nullopt;
   const size_t newer = half_;
   bool old = false;
   auto found = co_await world_.workers.run([&]() -> std::optional<Bytes> {
     for (const size_t half : {newer, 1 - newer}) {
-      auto value = store_->get(key(half, chunk));
+      auto value = store_->get(key(half, place));
       if (!value || !*value) continue;
       old = half != newer;
       return to_bytes(**value);
     }
     return std::nullopt;
   });
-  if (found && old) keep(chunk, *found);
+  if (found && old) keep(place, *found);
   co_return found;
 }
 
-void LocalNodes::keep(const ChunkId& chunk, ByteView plain) {
-  if (!store_ || waiting_bytes_ > kWaitingNodes || !waiting_.emplace(chunk, to_bytes(plain)).second) return;
+void LocalNodes::keep(const NodeRef& ref, ByteView plain) {
+  keep(place_of(ref), plain);
+}
+
+void LocalNodes::keep(const std::string& place, ByteView plain) {
+  if (!store_ || waiting_bytes_ > kWaitingNodes || !waiting_.emplace(place, to_bytes(plain)).second) return;
   waiting_bytes_ += plain.size();
   if (std::exchange(writing_, true)) return;
   group_.spawn(write());
@@ -64,7 +77,7 @@ void LocalNodes::keep(const ChunkId& chunk, ByteView plain) {
 env::Task<void> LocalNodes::write() {
   while (!waiting_.empty() && store_) {
     env::WriteBatch batch;
-    std::vector<ChunkId> taken;
+    std::vector<std::string> taken;
     const bool full = bytes_ > max_bytes_ / 2;
     const bool sync = world_.clock.now() - synced_at_ >= kNodesSync;
     if (sync) synced_at_ = world_.clock.now();
@@ -73,10 +86,10 @@ env::Task<void> LocalNodes::write() {
       bytes_ = 0;
       batch.put(kHalfKey, kHalves.substr(half_, 1));
     }
-    for (const auto& [chunk, plain] : waiting_) {
-      batch.put(key(half_, chunk), as_text(plain));
+    for (const auto& [place, plain] : waiting_) {
+      batch.put(key(half_, place), as_text(plain));
       bytes_ += plain.size();
-      taken.push_back(chunk);
+      taken.push_back(place);
     }
     auto status = co_await world_.workers.run([&]() -> Status {
       if (full) {
@@ -90,8 +103,8 @@ env::Task<void> LocalNodes::write() {
       }
       return store_->write(batch, sync);
     });
-    for (const ChunkId& chunk : taken) {
-      const auto at = waiting_.find(chunk);
+    for (const std::string& place : taken) {
+      const auto at = waiting_.find(place);
       waiting_bytes_ -= at->second.size();
       waiting_.erase(at);
     }

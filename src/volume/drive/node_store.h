@@ -14,15 +14,16 @@ class LocalNodes final : public NodeStore {
   // A folder that cannot be used is left alone: nothing is found then.
   static env::Task<std::unique_ptr<LocalNodes>> open(env::World world, std::string folder, uint64_t max_bytes);
 
-  env::Task<std::optional<Bytes>> find(ChunkId chunk) override;
-  void keep(const ChunkId& chunk, ByteView plain) override;
+  env::Task<std::optional<Bytes>> find(NodeRef ref) override;
+  void keep(const NodeRef& ref, ByteView plain) override;
   // What waits is written.
   env::Task<void> close();
 
  private:
   LocalNodes(env::World world, uint64_t max_bytes)
       : world_(world), max_bytes_(max_bytes), idle_(world.executor), group_(world.executor) {}
-  std::string key(size_t half, const ChunkId& chunk) const;
+  std::string key(size_t half, const std::string& place) const;
+  void keep(const std::string& place, ByteView plain);
   env::Task<void> write();
 
   env::World world_;
@@ -30,8 +31,8 @@ class LocalNodes final : public NodeStore {
   std::unique_ptr<env::MetaStore> store_;
   size_t half_ = 0;  // that is written to
   Time synced_at_{};
-  uint64_t bytes_ = 0;  // in it
-  std::map<ChunkId, Bytes> waiting_;
+  uint64_t bytes_ = 0;                    // in it
+  std::map<std::string, Bytes> waiting_;  // by place
   size_t waiting_bytes_ = 0;
   bool writing_ = false;
   env::Signal idle_;

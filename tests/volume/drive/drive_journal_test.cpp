@@ -1,5 +1,6 @@
 // Drives over a pool in memory: what was accepted reaches the pool once, whatever happens in between.
 
+#include "volume/collect.h"
 #include "volume/drive/machine.h"
 #include "volume/volume_helpers.h"
 
@@ -223,6 +224,44 @@ TEST_CASE("with the pool away everything is accepted, a drive opens, and it goes
   CHECK(a.drive().status().pending_bytes == 0);
   CHECK(a.drive().status().pool_reachable);
   CHECK(w.committed().size() == 2);
+}
+
+TEST_CASE("a drive goes on while it and another machine prune its volume") {
+  World w(77);
+  Machine a(w.sim, w.pool, 1);
+  REQUIRE(a.start());
+  Device other(w.sim, w.pool, 2);
+  std::map<std::string, Bytes> model;
+  for (uint64_t turn = 0; turn < 12; ++turn) {
+    const std::string fresh = "f" + std::to_string(turn), old = "f" + std::to_string(turn / 2);
+    model[fresh] = random_bytes(400'000, turn);
+    REQUIRE(a.write(fresh, 0, model[fresh]) == 0);
+    if (model.contains(old) && turn % 3 == 0) {  // a part of what is there gives way
+      const Bytes patch = random_bytes(50'000, 100 + turn);
+      REQUIRE(a.write(old, 100'000, patch) == 0);
+      std::copy(patch.begin(), patch.end(), model[old].begin() + 100'000);
+    }
+    if (turn % 2 == 1) {
+      REQUIRE(a.unlink("f" + std::to_string(turn - 1)) == 0);
+      model.erase("f" + std::to_string(turn - 1));
+    }
+    if (turn % 4 != 0) REQUIRE(a.run(a.drive().sync()));
+    volume::Volume& by = turn % 2 == 0 ? *a.life->volume : *other.volume;
+    auto report = a.run(volume::collect_garbage(by.host(), {.max_unused_bytes = 0}));
+    INFO((report ? "" : to_string(report.error())));
+    REQUIRE(report);
+    if (turn % 3 == 2) w.pool.empty_trash();
+    for (const auto& [path, bytes] : model) REQUIRE(a.read(path) == bytes);
+    if (turn == 6) {
+      REQUIRE(a.stop());
+      REQUIRE(a.start());
+    }
+  }
+  REQUIRE(a.run(a.drive().sync()));
+  REQUIRE(other.run(volume::collect_garbage(other.volume->host(), {.max_unused_bytes = 0})));
+  w.pool.empty_trash();
+  const auto tree = w.committed();
+  for (const auto& [path, bytes] : model) REQUIRE(tree.at("/" + path) == to_string(ByteView(bytes)));
 }
 
 }  // namespace
