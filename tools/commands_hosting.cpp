@@ -182,7 +182,7 @@ Command store_resize_command() {
                 if (store == nullptr) return {.failed = Error{Code::not_found, "it is not lent any more"}};
                 Watched now{.line = path + ": " + store->state, .json = store_json(*store)};
                 now.done = store->running && (!limit || store->limit == *limit) && store->used <= store->limit &&
-                           store->phase != "draining";
+                           store->phase != "draining" && store->phase != "opening" && store->phase != "offline";
                 return now;
               },
               "It goes on without this command; `cairn store ls` tells how far it is.");

@@ -183,18 +183,26 @@ std::optional<NodeId> Drain::other_holder(const PackPicture& picture, uint8_t sl
 // By its answer now. This node's claim is `leaving` by then: of two that leave at the same time at least one sees that
 // the other does.
 env::Task<bool> Drain::still_holds(ShardId shard, NodeId node) {
+  const auto answer = co_await ask(shard.pack, node);
+  if (!answer || std::ranges::find(answer->slots, shard.slot) == answer->slots.end()) co_return false;
+  const auto claim = answer->claimed.find(shard.slot);
+  co_return claim != answer->claimed.end() && claim->second == ClaimState::held;
+}
+
+// What a node says now that it has of a pack.
+env::Task<std::optional<Drain::Answer>> Drain::ask(PackId pack, NodeId node) {
   wire::ClaimsQueryRequest request;
-  request.add_packs(shard.pack.raw());
-  auto answer =
+  request.add_packs(pack.raw());
+  auto reply =
       co_await peer::ask<wire::ClaimsQueryResponse>(peers_, node, wire::Method::claims_query, request, kQueryTimeout);
-  if (!answer || answer->message.packs_size() != 1) co_return false;
-  const auto& pack = answer->message.packs(0);
-  if (std::ranges::find(pack.held_slots(), uint32_t{shard.slot}) == pack.held_slots().end()) co_return false;
-  for (const wire::Signed& signed_claim : pack.claims()) {
+  if (!reply || reply->message.packs_size() != 1) co_return std::nullopt;
+  Answer answer;
+  for (const uint32_t slot : reply->message.packs(0).held_slots()) answer.slots.push_back(static_cast<uint8_t>(slot));
+  for (const wire::Signed& signed_claim : reply->message.packs(0).claims()) {
     auto claim = Claim::check(wire::encode(signed_claim));
-    if (claim && claim->node == node && claim->shard == shard) co_return claim->state == ClaimState::held;
+    if (claim && claim->node == node && claim->shard.pack == pack) answer.claimed[claim->shard.slot] = claim->state;
   }
-  co_return false;
+  co_return answer;
 }
 
 // A node for it, such that the pack is spread as well as before: its domain is within the cap, or has no more of the
@@ -270,6 +278,17 @@ env::Task<bool> Drain::copied_away(Job& job, ShardId shard, PackPicture picture,
   for (int tries = 0; tries < kDrainTries; ++tries) {
     const auto target = choose(picture, avoid, why.context);
     if (!target) co_return false;
+    // Another that leaves may have given it a part of this pack just now: one shard a node.
+    const auto there = co_await ask(shard.pack, *target);
+    if (there && there->slots == std::vector<uint8_t>{shard.slot}) {  // from an earlier try
+      const bool held = co_await still_holds(shard, *target);
+      if (held) co_return true;
+    }
+    if (!there || !there->slots.empty()) {
+      why = Error{Code::unreachable, "the nodes that have room do not answer, or hold a part of this pack"};
+      avoid.insert(*target);
+      continue;
+    }
     auto moved = co_await (job.goal.urgent ? urgent_ : mover_).move(shard, *target, job.goal.urgent);
     if (moved) {
       // Asked for, not waited for: of a slot that has several holders not all are told.

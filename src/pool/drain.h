@@ -81,6 +81,11 @@ class Drain {
   env::Task<Status> change_store(StoreId from, StoreId to, ShardId shard);
   std::optional<NodeId> choose(const PackPicture& picture, const std::set<NodeId>& avoid, std::string& why) const;
   std::optional<NodeId> other_holder(const PackPicture& picture, uint8_t slot) const;
+  struct Answer {
+    std::vector<uint8_t> slots;             // of the pack, that it holds
+    std::map<uint8_t, ClaimState> claimed;  // by its own claims
+  };
+  env::Task<std::optional<Answer>> ask(PackId pack, NodeId node);
   env::Task<bool> still_holds(ShardId shard, NodeId node);
   void say_held(Job& job);
 

@@ -215,6 +215,24 @@ TEST_CASE("two nodes that have the same slot and leave at the same time do not r
   REQUIRE(pool.copies(shard) >= 1);
 }
 
+TEST_CASE("two nodes that leave one after the other give no node two shards of a pack") {
+  DrainPool pool(8);
+  const auto packs = pool.write_packs(6, 4, 2);
+  const PackRef ref = pool.located(packs[0]);
+  const size_t first = pool.index_of(ref.holders[0]), second = pool.index_of(ref.holders[1]);
+  pool.set_goal(first, DrainGoal{});
+  pool.sim.run_for(std::chrono::milliseconds(300));
+  pool.set_goal(second, DrainGoal{});
+  const bool done = pool.sim.run_until(
+      [&] { return pool.store(first).figures().shards + pool.store(second).figures().shards == 0; }, minutes(20));
+  REQUIRE(done);
+  for (const auto& pack : packs) {
+    const PackRef now = pool.located(pack);
+    CHECK(std::set<NodeId>(now.holders.begin(), now.holders.end()).size() == 6);
+    pool.require_readable(now, pack);
+  }
+}
+
 TEST_CASE("what another node holds as well is not copied again") {
   DrainPool pool(9);
   const auto packs = pool.write_packs(1, 4, 2);
