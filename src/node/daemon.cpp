@@ -91,6 +91,7 @@ env::Task<Result<env::Address>> Daemon::start() {
   lending_ = std::make_unique<Lending>(world_, home_, *peers_, *holder_, healing_->mover());
   healing_->repair().stores_known_by([this] { return lending_->all_open(); });
   healing_->repair().skip([this](PackId pack) { return trash_->tombstoned(pack); });
+  lending_->skip([this](PackId pack) { return trash_->tombstoned(pack); });
   co_await lending_->start(config_);
 
   peers_->serve(wire::Method::admin_status, peer::Access::own_device,

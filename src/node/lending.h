@@ -28,6 +28,9 @@ class Lending {
   // A round of following: stores are opened and given back, rates and rests set. Every few seconds.
   env::Task<void> follow();
 
+  // Shards of packs that were deleted need not be moved anywhere.
+  void skip(std::function<env::Task<bool>(PackId)> deleted) { drain_.skip(std::move(deleted)); }
+
   bool resting() const { return !resting_.empty(); }
   // Every store of the configuration; then what is claimed and lies in none is lost.
   bool all_open() const;

@@ -233,6 +233,13 @@ std::optional<NodeId> Drain::choose(const PackPicture& picture, const std::set<N
 }
 
 env::Task<Status> Drain::move_away(Job& job, ShardId shard) {
+  if (deleted_) {
+    const bool deleted = co_await deleted_(shard.pack);
+    if (deleted) {
+      auto gone = co_await drop_for_good(shard);
+      co_return gone;
+    }
+  }
   auto picture = co_await mover_.look(shard.pack);
   if (!picture) co_return fail(std::move(picture.error()));
   if (shard.slot >= picture->slots.size()) co_return fail(Code::corrupt, "no such slot");
@@ -246,7 +253,12 @@ env::Task<Status> Drain::move_away(Job& job, ShardId shard) {
     holder_.announce(shard, ClaimState::held, {});
     co_return fail(std::move(why));
   }
-  // From here on it goes, whatever becomes of this task.
+  auto gone = co_await drop_for_good(shard);
+  co_return gone;
+}
+
+// From here on it goes, whatever becomes of the task that asks.
+env::Task<Status> Drain::drop_for_good(ShardId shard) {
   env::OneShot<Status> dropped(world_.executor);
   drops_.spawn([](Drain& self, ShardId which, env::OneShot<Status> done) -> env::Task<void> {
     auto status = co_await self.holder_.drop(which);

@@ -35,6 +35,8 @@ class Drain {
 
   // From now on; none: what is left stays. Setting it anew while it goes on changes the goal and keeps the progress.
   void set_goal(const StoreId& store, std::optional<DrainGoal> goal);
+  // Shards of packs that were deleted are dropped, not moved: nobody would take them (pool/trash.h).
+  void skip(std::function<env::Task<bool>(PackId)> deleted) { deleted_ = std::move(deleted); }
   // None where there is no goal.
   std::optional<DrainProgress> progress(const StoreId& store) const;
 
@@ -75,6 +77,7 @@ class Drain {
   env::Task<void> run(StoreId id, Job& job);
   env::Task<void> walk(StoreId id, Job& job);
   env::Task<void> move_one(StoreId id, Job& job, ShardId shard, env::Semaphore::Permit permit, Moving moving);
+  env::Task<Status> drop_for_good(ShardId shard);
   env::Task<Status> move_away(Job& job, ShardId shard);
   env::Task<bool> copied_away(Job& job, ShardId shard, PackPicture picture, Error& why);
   env::Task<bool> move_beside(StoreId from, ShardId shard);
@@ -91,6 +94,7 @@ class Drain {
 
   env::World world_;
   peer::Peers& peers_;
+  std::function<env::Task<bool>(PackId)> deleted_;
   Holder& holder_;
   ShardMover& mover_;
   ShardMover urgent_;  // with a rate of its own

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "cluster.h"
+#include "pool/drain.h"
 #include "pool/tombstones.h"
 #include "pool/trash.h"
 #include "proto/garbage.pb.h"
@@ -248,6 +249,23 @@ TEST_CASE("owner and holder find by ranges which packs the owner does not expect
   Tombstones stranger(pool.client_machine->node.world(), pool.client_machine->peers,
                       founding_of(pool.another, pool.membership.pool(), 3));
   REQUIRE(pool.sim.run(stranger.strangers(pool.id(1), {})).error().code == Code::denied);
+}
+
+TEST_CASE("a store that is drained drops what is in the trash, for nobody would take it") {
+  TrashCluster pool(3);
+  const auto [pack, ref] = pool.write_pack();
+  pool.settle_holders();
+  REQUIRE(pool.tell(ref, Fate::dead, 5).in_trash == 3);
+  Machine& machine = *pool.machines[1];
+  ShardMover mover(machine.node.world(), machine.peers, *machine.holder);
+  Drain drain(machine.node.world(), machine.peers, *machine.holder, mover);
+  drain.skip([&machine](PackId id) { return machine.trash->tombstoned(id); });
+  store::ShardStore& store = *machine.holder->stores()[0];
+  store.set_taking(false);
+  drain.set_goal(store.id(), DrainGoal{});
+  REQUIRE(pool.sim.run_until([&] { return store.figures().shards == 0; }, minutes(30)));
+  REQUIRE(pool.shards_of(pack.header.id) == 2);
+  pool.sim.run(drain.stop());
 }
 
 }  // namespace cairn::pool
