@@ -20,6 +20,8 @@ struct AuditOptions {
   Duration scrub_delay = kScrubDelay, scrub_every = kScrubEvery, save_every = kSaveScores;
   uint64_t scrub_rate = kScrubRate;  // bytes per second
 
+  bool without_audits = false;  // for the simulator's mutants only
+
   // Times are multiplied; the rate is not.
   AuditOptions scaled(double factor) const;
 };

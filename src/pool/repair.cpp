@@ -90,6 +90,7 @@ void Repair::look_at_states() {
     there += is_there(state) ? 1 : 0;
     if (away) departures.push_back(seen.away_since);
     if (is_there(state) == is_there(before)) continue;
+    if (options_.without_walks) continue;
     to_walk_.insert(node);
     walk_changed_.notify_all();
   }
@@ -163,7 +164,7 @@ env::Task<void> Repair::disclaim_lost(bool only_missing) {
         // An error but "not here" counts only for as long as a missing disk does.
         lost = !found && (found.error().code == Code::not_found || !complete);
       }
-      if (!lost) continue;
+      if (!lost || options_.without_disclaiming) continue;
       ++counters_.disclaimed;
       holder_.announce(shard, ClaimState::gone, {});
     }

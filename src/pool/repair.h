@@ -15,8 +15,11 @@ namespace cairn::pool {
 
 struct RepairOptions {
   RepairTimes times;
-  // For tests that show that a rule is needed: see tests/sim.
-  bool without_surplus_audit = false, without_domains = false, without_intents = false, without_cut_off = false;
+  // Told before an own copy is dropped for another's.
+  std::function<void(const ShardId&, const NodeId& keeper)> on_drop;
+  // For the simulator's mutants only: rules that are broken. Each must be noticed (tests/sim).
+  bool without_surplus_audit = false, without_surplus = false, without_intents = false, without_ranks = false;
+  bool without_cut_off = false, without_disclaiming = false, without_walks = false;
 };
 
 struct RepairCounters {
@@ -95,7 +98,9 @@ class Repair {
   void forget(const PackId& pack);
   env::Task<void> repair(PackId pack);
   env::Task<bool> rebuild_due(PackId pack);
-  env::Task<bool> intend(const PackPicture& picture, std::vector<uint8_t> slots);
+  env::Task<bool> intend(PackId pack, std::vector<uint8_t> slots);
+  env::Task<void> introduce(PackId pack);
+  env::Task<void> take_claims(PackId pack, std::vector<wire::RepairIntentResponse> answers);
   env::Task<void> end_intent(const PackPicture& picture);
   env::Task<std::optional<wire::RepairIntentResponse>> ask_intent(NodeId node, wire::RepairIntentRequest request);
   env::Task<Result<peer::Reply>> serve_intent(peer::Request request);
@@ -132,6 +137,7 @@ class Repair {
   std::map<ShardId, Time> noticed_;   // slots that lack a lasting holder, for reasons but absence
   std::map<ShardId, Placed> placed_;  // rebuilt, not claimed yet
   std::map<ShardId, SurplusSince> surplus_;
+  std::map<PackId, Time> introduced_;  // whose several holders were told of each other
   std::map<PackId, Retry> retries_;
   std::map<PackId, Intent> intents_;  // of others
   std::set<PackId> own_intents_;      // asked, and not yet granted

@@ -1,11 +1,27 @@
 // Repair: what is done for one pack.
 
-#include "pool/mailbox.h"
+#include "crypto/hash.h"
 #include "pool/repair.h"
 #include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
+
+namespace {
+
+// Equal at two nodes that know the same claims.
+Hash digest_of(const std::vector<Claim>& claims) {
+  Bytes all;
+  for (const Claim& claim : claims) {
+    append(all, claim.node.view());
+    append_be64(all, claim.shard.slot);
+    append_be64(all, claim.boot_seq);
+    append_be64(all, claim.sequence);
+  }
+  return crypto::sha256(all);
+}
+
+}  // namespace
 
 PackState Repair::state_of(const PackPicture& picture) {
   const Time now = world_.clock.now();
@@ -87,6 +103,18 @@ env::Task<void> Repair::evaluate(PackId pack) {
   const PackState state = state_of(*picture);
   const Assessment found = assess(state, times_, cut_off_, now);
   note_surplus(pack, found);
+  const size_t rank = options_.without_ranks ? 0 : repair_rank(state);
+  const bool several = std::ranges::any_of(state.slots, [](const auto& slot) {
+    return std::ranges::count(slot.holders, Presence::there, &PackState::Holder::presence) > 1;
+  });
+  if (several) {
+    const auto known = introduced_.find(pack);
+    if (known == introduced_.end() || now - known->second >= times_.surplus_wait) {
+      if (introduced_.size() >= kMaxIntents) introduced_.clear();
+      introduced_[pack] = now;
+      co_await introduce(pack);
+    }
+  }
   if (found.needs.empty()) {
     incomplete_.erase(pack);
     retries_.erase(pack);
@@ -94,7 +122,7 @@ env::Task<void> Repair::evaluate(PackId pack) {
   }
   incomplete_.insert(pack);
   // Each sibling a step later than the one before it.
-  Time when = found.needs.front().due + times_.rank_step * static_cast<int64_t>(repair_rank(state));
+  Time when = found.needs.front().due + times_.rank_step * static_cast<int64_t>(rank);
   if (const auto retry = retries_.find(pack); retry != retries_.end()) when = std::max(when, retry->second.when);
   if (const auto intent = intents_.find(pack); intent != intents_.end() && is_usable(intent->second.from)) {
     when = std::max(when, intent->second.at + times_.intent_lasts);
@@ -149,7 +177,7 @@ env::Task<bool> Repair::rebuild_due(PackId pack) {
     }
     if (due.empty()) co_return false;
     if (i > 0 || options_.without_intents) break;
-    const bool granted = co_await intend(*picture, due);
+    const bool granted = co_await intend(pack, due);
     if (!granted) {
       // Those who granted it are not to keep others off for it.
       co_await end_intent(*picture);
@@ -189,41 +217,78 @@ env::Task<std::optional<wire::RepairIntentResponse>> Repair::ask_intent(NodeId n
   co_return std::move(reply->message);
 }
 
-// Tells all siblings; false when one of them is at it. Their claims for these slots are taken in.
-env::Task<bool> Repair::intend(const PackPicture& picture, std::vector<uint8_t> slots) {
-  const PackId pack = picture.header.id;
-  wire::RepairIntentRequest request;
-  request.set_pack(pack.raw());
-  for (const uint8_t slot : slots) request.add_slots(slot);
-  std::vector<env::Task<std::optional<wire::RepairIntentResponse>>> asked;
-  std::set<NodeId> siblings;
-  for (const auto& holdings : picture.slots) {
-    for (const auto& holding : holdings) {
-      if (holding.node == peers_.identity().node || !peers_.usable(holding.node)) continue;
-      if (siblings.insert(holding.node).second) asked.push_back(ask_intent(holding.node, request));
-    }
-  }
-  ++counters_.intents_asked;
-  own_intents_.insert(pack);
-  auto answers = co_await env::when_all(world_.executor, std::move(asked));
-  bool granted = own_intents_.erase(pack) > 0;  // a better-ranked one may have asked here meanwhile
-  std::vector<Claim> claims;
-  co_await world_.workers.run([&]() -> Status {
+env::Task<void> Repair::take_claims(PackId pack, std::vector<wire::RepairIntentResponse> answers) {
+  auto accepted = co_await world_.workers.run([&]() -> Status {
+    std::vector<Claim> claims;
     for (const auto& answer : answers) {
-      if (!answer) continue;
-      for (const wire::Signed& message : answer->claims()) {
+      for (const wire::Signed& message : answer.claims()) {
         auto claim = Claim::check(wire::encode(message));
         if (claim && claim->shard.pack == pack) claims.push_back(std::move(*claim));
       }
     }
+    auto news = holder_.index().accept(claims);
+    if (!news) return fail(std::move(news.error()));
     return {};
   });
-  std::erase_if(claims, [&](const Claim& c) { return peers_.membership().node(c.node) == nullptr; });
-  auto accepted = co_await world_.workers.run([&] { return holder_.index().accept(claims); });
   if (!accepted) world_.log.error("claims_index", "error=\"{}\"", to_string(accepted.error()));
-  for (const auto& answer : answers) granted = granted && !(answer && answer->busy());
+}
+
+// Tells all siblings; false when one of them is at it. What they know of the pack that is not known here is taken in,
+// and siblings that come to light are told too.
+env::Task<bool> Repair::intend(PackId pack, std::vector<uint8_t> slots) {
+  ++counters_.intents_asked;
+  own_intents_.insert(pack);
+  std::set<NodeId> told;
+  bool granted = true;
+  while (granted) {
+    auto claims = co_await holder_.claims_of(pack);
+    if (!claims) break;
+    wire::RepairIntentRequest request;
+    request.set_pack(pack.raw());
+    for (const uint8_t slot : slots) request.add_slots(slot);
+    request.set_known(digest_of(*claims).raw());
+    std::vector<env::Task<std::optional<wire::RepairIntentResponse>>> asked;
+    for (const Claim& claim : *claims) {
+      if (claim.state == ClaimState::gone || claim.node == peers_.identity().node || !peers_.usable(claim.node))
+        continue;
+      if (told.insert(claim.node).second) asked.push_back(ask_intent(claim.node, request));
+    }
+    if (asked.empty()) break;
+    auto answers = co_await env::when_all(world_.executor, std::move(asked));
+    std::vector<wire::RepairIntentResponse> given;
+    for (auto& answer : answers) {
+      if (!answer) continue;
+      granted = granted && !answer->busy();
+      given.push_back(std::move(*answer));
+    }
+    co_await take_claims(pack, std::move(given));
+  }
+  granted = own_intents_.erase(pack) > 0 && granted;  // a better-ranked one may have asked here meanwhile
   if (!granted) ++counters_.intents_refused;
   co_return granted;
+}
+
+// Several hold one slot and may not know of each other: each is told of the others, with their own claims.
+env::Task<void> Repair::introduce(PackId pack) {
+  auto claims = co_await holder_.claims_of(pack);
+  if (!claims) co_return;
+  std::map<uint8_t, std::vector<const Claim*>> by_slot;
+  for (const Claim& claim : *claims) {
+    if (claim.state == ClaimState::held && is_usable(claim.node)) by_slot[claim.shard.slot].push_back(&claim);
+  }
+  for (const auto& [slot, several] : by_slot) {
+    if (several.size() < 2) continue;
+    wire::ClaimsPushRequest request;
+    for (const Claim* claim : several) {
+      if (auto status = wire::decode_into(*request.add_claims(), claim->signed_message); !status) co_return;
+    }
+    for (const Claim* claim : several) {
+      if (claim->node == peers_.identity().node) continue;
+      auto told =
+          co_await peer::ask<wire::Empty>(peers_, claim->node, wire::Method::claims_push, request, kIntentTimeout);
+      static_cast<void>(told);  // who was not reached is told the next time
+    }
+  }
 }
 
 env::Task<void> Repair::end_intent(const PackPicture& picture) {
@@ -286,8 +351,9 @@ env::Task<Result<peer::Reply>> Repair::serve_intent(peer::Request request) {
       *claims, [&](const Claim& c) { return c.node == request.from && c.state != ClaimState::gone; });
   for (const uint32_t slot : message->slots()) {
     if (slot < kMaxSlots && placed_.contains({*pack, static_cast<uint8_t>(slot)})) response.set_busy(true);
+  }
+  if (message->known() != digest_of(*claims).raw()) {
     for (const Claim& claim : *claims) {
-      if (claim.shard.slot != slot) continue;
       if (auto status = wire::decode_into(*response.add_claims(), claim.signed_message); !status) {
         co_return fail(std::move(status.error()));
       }
@@ -305,6 +371,7 @@ void Repair::note_surplus(const PackId& pack, const Assessment& found) {
   std::map<ShardId, SurplusSince> before(begin, end);
   surplus_.erase(begin, end);
   bool due = false;
+  if (options_.without_surplus) return;
   for (const Surplus& one : found.surplus) {
     const ShardId shard{pack, one.slot};
     const auto known = before.find(shard);
@@ -336,6 +403,7 @@ env::Task<void> Repair::drop_surplus(PackId pack) {
       schedule(pack, world_.clock.now() + times_.first_retry);
       continue;
     }
+    if (options_.on_drop) options_.on_drop(shard, about.keeper);
     auto dropped = co_await holder_.drop(shard);
     if (!dropped) continue;
     ++counters_.surplus_dropped;

@@ -34,7 +34,8 @@ struct PackPicture {
 
 struct MoverOptions {
   uint64_t bytes_per_second = kMoveRate;
-  bool without_domains = false;  // for the simulator's mutants
+  // For the simulator's mutants only: rules that are broken.
+  bool without_domains = false, without_proofs = false;
 };
 
 struct MoverCounters {
@@ -98,8 +99,9 @@ class ShardMover {
   env::Task<Result<std::vector<Piece>>> fetch_step(const PackPicture& picture, Gathering& gathering, uint32_t offset,
                                                    uint32_t length);
   env::Task<Result<Buffer>> gather(const PackPicture& picture, uint8_t slot, bool direct, bool urgent);
+  env::Task<std::optional<NodeId>> find_target(PackPicture& picture, NodeId leaving);
   env::Task<Result<NodeId>> deliver(const PackPicture& picture, uint8_t slot, Buffer shard, std::optional<NodeId> to,
-                                    NodeId leaving, bool urgent);
+                                    bool or_others, NodeId leaving, bool urgent);
   env::Task<Status> put(const PackPicture& picture, uint8_t slot, uint32_t crc, Buffer shard, NodeId to);
 
   env::World world_;

@@ -144,7 +144,7 @@ TEST_CASE("a rebuilt shard goes to the domain with the fewest of its pack, and p
   CHECK(!mover.over_cap(*picture, *second));
 }
 
-TEST_CASE("fewer than k shards are told apart from nobody with room") {
+TEST_CASE("a pool without room for one more shard says so") {
   MoverPool pool(6);
   const auto pack = pool.pack(4, 2);
   const PackRef ref = pool.write_all(pack);
@@ -154,8 +154,15 @@ TEST_CASE("fewer than k shards are told apart from nobody with room") {
   auto nobody = pool.sim.run(mover.rebuild({ref.id, 0}));
   REQUIRE(!nobody);
   CHECK(nobody.error().code == Code::no_space);
-  pool.let_depart(pool.index_of(ref.holders[1]));
-  pool.let_depart(pool.index_of(ref.holders[2]));
+}
+
+TEST_CASE("fewer than k shards rebuild nothing") {
+  MoverPool pool(8);
+  const auto pack = pool.pack(4, 2);
+  const PackRef ref = pool.write_all(pack);
+  pool.let_claims_spread();
+  ShardMover& mover = pool.mover(pool.index_of(ref.holders[5]));
+  for (const uint8_t slot : {0, 1, 2}) pool.let_depart(pool.index_of(ref.holders[slot]));
   auto few = pool.sim.run(mover.rebuild({ref.id, 0}));
   REQUIRE(!few);
   CHECK(few.error().code == Code::too_few_peers);

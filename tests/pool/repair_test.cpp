@@ -314,6 +314,16 @@ TEST_CASE("a cut-off node repairs nothing but what is in danger, and the pool is
   for (const auto& pack : packs) CHECK(pool.one_each(pack));
 }
 
+TEST_CASE("mutant: a node that never believes that it is cut off rebuilds what is only out of sight") {
+  HealingOptions options = quick();
+  options.repair.without_cut_off = true;
+  HealingPool pool(12, options);
+  for (int i = 0; i < 6; ++i) pool.write_all(pool.pack(3, 5, 100'000));
+  pool.let_claims_spread();
+  pool.sim.network().partition({0, 1, 2, 3});
+  CHECK(pool.within(hours(3), [&] { return pool.rebuilt() > 0; }));
+}
+
 TEST_CASE("a node whose disk was replaced says so, and its shards are rebuilt") {
   HealingPool pool(10);
   const auto pack = pool.pack(5, 3);

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   app.add_option("--nodes", options.nodes, "holders");
   app.add_option("--clients", options.clients, "writers and readers");
   app.add_option("--faults", fault_seconds, "seconds of virtual time with faults");
+  app.add_flag("--healing", options.healing, "then lose machines and disks, and require that the holders heal");
   app.add_flag("--trace", trace, "print what happens");
   app.add_flag("--twice", twice, "run each seed twice and compare the traces");
   CLI11_PARSE(app, argc, argv);

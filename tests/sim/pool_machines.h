@@ -4,8 +4,9 @@
 #include "content/keys.h"
 #include "peer/peers.h"
 #include "pool/client.h"
-#include "pool/holder.h"
+#include "pool/healing.h"
 #include "pool/trash.h"
+#include "proto/pack.pb.h"
 #include "sim/world.h"
 #include "volume/register.h"
 #include "volume/volume.h"
@@ -17,6 +18,17 @@ struct PoolSetup {
   Bytes genesis;
   env::Address bootstrap;
   std::optional<std::pair<uint32_t, uint32_t>> code;  // (k, m)
+  pool::HealingOptions healing = quick_healing();
+  size_t nodes_per_domain = 1;
+  bool lies = false;  // this one answers with wrong bytes
+
+  // A day is 24 seconds; what would be shorter than it can be is at its least (RepairTimes::scaled).
+  static pool::HealingOptions quick_healing() {
+    pool::HealingOptions options = pool::HealingOptions{}.scaled(1.0 / 3600);
+    options.audit.every = std::chrono::seconds(20);
+    options.audit.scrub_rate = 64 * kMiB;
+    return options;
+  }
 };
 
 inline peer::PeersOptions quiet_gossip(bool serve) {
@@ -29,7 +41,7 @@ class HolderMachine {
       : node_(node),
         tasks_(node.executor()),
         peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis), quiet_gossip(true)),
-        bootstrap_(setup.bootstrap) {}
+        setup_(setup) {}
 
   // Opens all and begins to serve. `create`: the first start.
   env::Task<Status> open(bool create) {
@@ -46,6 +58,9 @@ class HolderMachine {
     auto store = co_await store::ShardStore::open(node_.world(), std::move(options), create);
     if (!store) co_return fail(std::move(store.error()), "store");
     CAIRN_CO_TRY(holder_->add_store(std::move(*store)));
+    healing_ = std::make_unique<pool::Healing>(node_.world(), peers_, *holder_, setup_.healing);
+    healing_->repair().skip([this](PackId pack) { return trash_->tombstoned(pack); });
+    if (setup_.lies) lie();
     auto address = peers_.listen({node_.host(), 7000});
     if (!address) co_return fail(std::move(address.error()), "listen");
     const store::StoreFigures figures = holder_->figures();
@@ -55,34 +70,60 @@ class HolderMachine {
     info.limit = figures.limit;
     info.used = figures.used;
     info.free = figures.free;
-    info.domain = node_.name();
+    info.domain = domain();
     info.boot_seq = node_.boots();
     info.lends = true;
     peers_.set_own_record(info);
-    peers_.start({bootstrap_});
+    peers_.start({setup_.bootstrap});
+    co_await healing_->start();
     ready_ = true;
     co_return Status{};
   }
   env::Task<void> close() {
     co_await peers_.stop();
     co_await trash_->close();
+    co_await healing_->stop();
     co_await holder_->close();
     co_await keeper_->close();
   }
   bool ready() const { return ready_; }
   env::TaskGroup& tasks() { return tasks_; }
+  bool lies() const { return setup_.lies; }
+  std::string domain() const { return fmt::format("d{}", node_.index() / setup_.nodes_per_domain); }
   pool::Holder& holder() { return *holder_; }
   pool::Trash& trash() { return *trash_; }
+  pool::Healing& healing() { return *healing_; }
   peer::Peers& peers() { return peers_; }
 
  private:
+  // What is asked of its shards is answered at once, and wrongly; claims are what they were.
+  void lie() {
+    peers_.serve(wire::Method::shard_get, peer::Access::members,
+                 [](peer::Request request) -> env::Task<Result<peer::Reply>> {
+                   return [](peer::Request asked) -> env::Task<Result<peer::Reply>> {
+                     auto message = wire::decode<wire::ShardGetRequest>(ByteView(asked.body));
+                     if (!message) co_return fail(std::move(message.error()));
+                     wire::ShardGetResponse response;
+                     response.set_offset(message->offset());
+                     Buffer bytes(message->length());
+                     std::memset(bytes.data(), 0x5a, bytes.size());
+                     co_return peer::Reply{wire::encode(response), std::move(bytes)};
+                   }(std::move(request));
+                 });
+    peers_.serve(wire::Method::audit, peer::Access::members, [](peer::Request) -> env::Task<Result<peer::Reply>> {
+      return
+          []() -> env::Task<Result<peer::Reply>> { co_return peer::Reply{wire::encode(wire::AuditResponse()), {}}; }();
+    });
+  }
+
   SimNode& node_;
   env::TaskGroup tasks_;
   peer::Peers peers_;
-  env::Address bootstrap_;
+  const PoolSetup setup_;
   std::unique_ptr<volume::Keeper> keeper_;
   std::unique_ptr<pool::Holder> holder_;
   std::unique_ptr<pool::Trash> trash_;
+  std::unique_ptr<pool::Healing> healing_;
   bool ready_ = false;
 };
 

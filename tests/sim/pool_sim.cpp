@@ -1,114 +1,8 @@
-#include "sim/pool_sim.h"
-
-#include "sim/identity.h"
-#include "sim/pool_machines.h"
-#include "sim/secrets.h"
+#include "sim/pool_sim_impl.h"
 
 namespace cairn::sim {
 
-namespace {
-
-using env::Task;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-
-constexpr size_t kMarkerSize = 16;
-
-struct Content {
-  uint64_t seed = 0;
-  size_t size = 0;
-};
-
-// What a path may hold: the last acknowledged content, and those whose commit's fate is not known.
-struct Path {
-  std::vector<std::optional<Content>> possible{std::nullopt};  // nullopt: not there
-  bool acknowledged = false;
-};
-
-// Objects of a crashed machine: the power went while they stood somewhere in the midst, so they are never run nor
-// destroyed. Kept reachable for LeakSanitizer.
-template <class Machine>
-void bury(std::unique_ptr<Machine> machine) {
-  static auto* graveyard = new std::vector<Machine*>;
-  graveyard->push_back(machine.release());
-}
-
-class PoolSim {
- public:
-  PoolSim(uint64_t seed, PoolSimOptions options)
-      : options_(std::move(options)), sim_(seed), prng_(seed ^ 0x706f6f6cULL), member_(member_of(seed)) {
-    result_.seed = seed;
-    if (options_.reader) sim_.trace().set_reader(options_.reader);
-  }
-
-  PoolSimResult run() {
-    try {
-      begin();
-      env::TaskGroup faults(sim_.executor());
-      faults.spawn(make_faults(*this));
-      sim_.run(faults.join(), std::chrono::hours(2));
-      end();
-    } catch (const Stuck& stuck) {
-      result_.failures.emplace_back(stuck.what());
-    }
-    result_.trace = sim_.trace().hash();
-    result_.events = sim_.scheduler().executed();
-    result_.network_bytes = sim_.network().total().bytes;
-    // What is left of a run that broke off stays as it is.
-    for (auto& holder : holders_) bury(std::move(holder));
-    for (auto& client : clients_) bury(std::move(client));
-    return std::move(result_);
-  }
-
- private:
-  static peer::MemberKeys member_of(uint64_t seed) {
-    crypto::AccountSecret secret{};
-    env::Prng(seed ^ 0x6d656d62ULL).fill(secret);
-    return peer::MemberKeys::derive(secret);
-  }
-  void failure(std::string text) {
-    sim_.trace().event(sim_.now(), "check", text);
-    if (result_.failures.size() < 20) result_.failures.push_back(std::move(text));
-  }
-
-  void begin();
-  void end();
-  void start_holder(size_t i, bool create);
-  void start_client(size_t i);
-  void crash_holder(size_t i, CrashKind kind);
-  void crash_client(size_t i);
-  void repair_all();
-  size_t down() const;
-  static Task<void> make_faults(PoolSim& self);
-  void one_fault();
-
-  // Clients.
-  static Task<void> act(PoolSim& self, size_t index, ClientMachine& me);
-  Task<void> put(size_t index, ClientMachine& me);
-  Task<Status> put_file(volume::Transaction& transaction, std::string path, Content content);
-  Task<void> get(ClientMachine& me);
-  // The path's content must be one of those that are possible. Errors of the read itself are handed on.
-  Task<Status> check(volume::View view, std::string path, std::vector<std::optional<Content>> possible, bool final);
-  Bytes bytes_of(Content content) const;
-
-  PoolSimOptions options_;
-  SimWorld sim_;
-  env::Prng prng_;
-  peer::MemberKeys member_;
-  PoolSetup setup_;
-  Secrets secrets_;
-  Bytes marker_;
-  std::vector<peer::Identity> identities_;
-  std::vector<std::unique_ptr<HolderMachine>> holders_;
-  std::vector<std::unique_ptr<ClientMachine>> clients_;  // node i + options.nodes
-  Bytes founding_;
-  content::VolumeKey key_{};
-  std::map<std::string, Path> paths_;
-  std::vector<uint64_t> next_name_;
-  uint64_t rot_limit_ = 0;
-  bool over_ = false;
-  PoolSimResult result_;
-};
+namespace pool_simulation {
 
 Bytes PoolSim::bytes_of(Content content) const {
   Bytes bytes(content.size);
@@ -123,6 +17,15 @@ void PoolSim::begin() {
   constexpr std::pair<uint32_t, uint32_t> kCodes[] = {{2, 2}, {4, 2}, {3, 3}, {5, 3}, {4, 4}};
   setup_.code = kCodes[prng_.below(std::size(kCodes))];
   if (prng_.chance(0.05)) setup_.code.reset();  // as the pool's size asks: (16, 8)
+  m_ = setup_.code ? setup_.code->second : pool::geometry_for(options_.nodes).m;
+  if (options_.healing && setup_.code && setup_.code->first + setup_.code->second + 2 <= options_.nodes / 2 &&
+      prng_.chance(0.5)) {
+    setup_.nodes_per_domain = 2;
+  }
+  if (options_.breaks) options_.breaks(setup_.healing);
+  setup_.healing.repair.on_drop = [this](const ShardId& shard, const NodeId& keeper) {
+    if (left_alone_) checks_.spawn(check_drop(shard, keeper));
+  };
   rot_limit_ = setup_.code ? (setup_.code->second + 1) / 2 : 4;
   sim_.network().set_default_link({.latency = milliseconds(prng_.between(1, 30)),
                                    .jitter = milliseconds(prng_.between(0, 20)),
@@ -293,10 +196,22 @@ void PoolSim::repair_all() {
       else
         sim_.node(i).disk().restart();
     }
-    if (sim_.node(i).up()) continue;
+    if (sim_.node(i).up() || destroyed_.contains(i)) continue;
     sim_.node(i).restart();
     start_holder(i, false);
   }
+}
+
+// A machine that knows nothing of what happened: the last of the clients.
+Status PoolSim::open_reader() {
+  auto& reader = clients_.emplace_back(
+      std::make_unique<ClientMachine>(sim_.node(options_.nodes + options_.clients), identities_.back(), setup_));
+  sim_.run_until([&] { return reader->peers().live_nodes().size() >= options_.nodes; }, seconds(120));
+  Status opened = fail(Code::timeout);
+  for (int attempt = 0; attempt < 3 && !opened; ++attempt) {
+    opened = sim_.run(reader->open(founding_, key_), std::chrono::minutes(10));
+  }
+  return opened;
 }
 
 void PoolSim::end() {
@@ -306,24 +221,21 @@ void PoolSim::end() {
       [&] { return std::ranges::all_of(clients_, [](const auto& client) { return client->tasks().empty(); }); },
       std::chrono::minutes(10));
   if (!calm) failure("a client's operation did not end although all nodes are back");
-  if (options_.lying_disks || prng_.chance(0.3)) {  // all at once: what was acknowledged is on the disks
-    for (size_t i = 0; i < options_.nodes; ++i) crash_holder(i, CrashKind::power);
+  if (options_.healing) {
+    repair_all();
+    heal();
+  } else {
+    if (options_.lying_disks || prng_.chance(0.3)) {  // all at once: what was acknowledged is on the disks
+      for (size_t i = 0; i < options_.nodes; ++i) crash_holder(i, CrashKind::power);
+    }
+    repair_all();  // also after a crash that was still under way
+    sim_.run_for(seconds(90));
+    if (const Status opened = open_reader(); !opened) {
+      failure("the volume cannot be opened at the end: " + to_string(opened.error()));
+      return;
+    }
   }
-  repair_all();  // also after a crash that was still under way
-  sim_.run_for(seconds(90));
-
-  // A machine that knows nothing of what happened reads all.
-  auto& reader = clients_.emplace_back(
-      std::make_unique<ClientMachine>(sim_.node(options_.nodes + options_.clients), identities_.back(), setup_));
-  sim_.run_until([&] { return reader->peers().live_nodes().size() >= options_.nodes; }, seconds(120));
-  Status opened = fail(Code::timeout);
-  for (int attempt = 0; attempt < 3 && !opened; ++attempt) {
-    opened = sim_.run(reader->open(founding_, key_), std::chrono::minutes(10));
-  }
-  if (!opened) {
-    failure("the volume cannot be opened at the end: " + to_string(opened.error()));
-    return;
-  }
+  auto& reader = clients_.back();
   for (const auto& [path, about] : paths_) {
     Status read = fail(Code::timeout);
     for (int attempt = 0; attempt < 3 && !read; ++attempt) {
@@ -342,6 +254,7 @@ void PoolSim::end() {
     client.reset();
   }
   for (auto& holder : holders_) {
+    if (!holder) continue;
     sim_.run(holder->close(), std::chrono::minutes(5));
     holder.reset();
   }
@@ -481,18 +394,21 @@ Task<Status> PoolSim::check(volume::View view, std::string path, std::vector<std
   co_return Status{};
 }
 
-}  // namespace
+}  // namespace pool_simulation
 
 PoolSimResult run_pool_simulation(uint64_t seed, PoolSimOptions options) {
-  return PoolSim(seed, std::move(options)).run();
+  return pool_simulation::PoolSim(seed, std::move(options)).run();
 }
 
 std::string to_string(const PoolSimResult& r) {
   return fmt::format(
       "seed {}: {} trace {:016x}, {} events, {} sent; {} puts ({} failed), {} files acknowledged, {} gets ({} failed); "
-      "{} crashes, {} partitions, {} rotten bits",
+      "{} crashes, {} partitions, {} rotten bits{}",
       r.seed, r.failures.empty() ? "ok," : "FAILED,", r.trace, r.events, format_size(r.network_bytes), r.puts,
-      r.puts_failed, r.files_acknowledged, r.gets, r.gets_failed, r.crashes, r.partitions, r.rots);
+      r.puts_failed, r.files_acknowledged, r.gets, r.gets_failed, r.crashes, r.partitions, r.rots,
+      r.losses == 0 ? ""
+                    : fmt::format("; {} machines lost, {} shards rebuilt, {} dropped, {} moved for {}", r.losses,
+                                  r.repairs, r.surplus_dropped, format_size(r.bytes_moved), format_size(r.bytes_lost)));
 }
 
 }  // namespace cairn::sim

@@ -1,0 +1,143 @@
+#pragma once
+// PoolSim: the simulated pool of pool_sim.h; pool_sim.cpp has the machines, faults and clients, pool_sim_healing.cpp
+// what is required of holders that are left to themselves.
+
+#include "sim/identity.h"
+#include "sim/pool_machines.h"
+#include "sim/pool_sim.h"
+#include "sim/secrets.h"
+
+namespace cairn::sim {
+
+namespace pool_simulation {
+
+using env::Task;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+inline constexpr size_t kMarkerSize = 16;
+
+struct Content {
+  uint64_t seed = 0;
+  size_t size = 0;
+};
+
+// What a path may hold: the last acknowledged content, and those whose commit's fate is not known.
+struct Path {
+  std::vector<std::optional<Content>> possible{std::nullopt};  // nullopt: not there
+  bool acknowledged = false;
+};
+
+// Objects of a crashed machine: the power went while they stood somewhere in the midst, so they are never run nor
+// destroyed. Kept reachable for LeakSanitizer.
+template <class Machine>
+void bury(std::unique_ptr<Machine> machine) {
+  static auto* graveyard = new std::vector<Machine*>;
+  graveyard->push_back(machine.release());
+}
+
+class PoolSim {
+ public:
+  PoolSim(uint64_t seed, PoolSimOptions options)
+      : options_(std::move(options)), sim_(seed), prng_(seed ^ 0x706f6f6cULL), member_(member_of(seed)) {
+    result_.seed = seed;
+    if (options_.reader) sim_.trace().set_reader(options_.reader);
+  }
+
+  PoolSimResult run() {
+    try {
+      begin();
+      env::TaskGroup faults(sim_.executor());
+      faults.spawn(make_faults(*this));
+      sim_.run(faults.join(), std::chrono::hours(2));
+      end();
+    } catch (const Stuck& stuck) {
+      result_.failures.emplace_back(stuck.what());
+    }
+    result_.trace = sim_.trace().hash();
+    result_.events = sim_.scheduler().executed();
+    result_.network_bytes = sim_.network().total().bytes;
+    // What is left of a run that broke off stays as it is.
+    for (auto& holder : holders_) bury(std::move(holder));
+    for (auto& client : clients_) bury(std::move(client));
+    return std::move(result_);
+  }
+
+ private:
+  static peer::MemberKeys member_of(uint64_t seed) {
+    crypto::AccountSecret secret{};
+    env::Prng(seed ^ 0x6d656d62ULL).fill(secret);
+    return peer::MemberKeys::derive(secret);
+  }
+  void failure(std::string text) {
+    sim_.trace().event(sim_.now(), "check", text);
+    if (result_.failures.size() < 20) result_.failures.push_back(std::move(text));
+  }
+
+  void begin();
+  void end();
+  void start_holder(size_t i, bool create);
+  void start_client(size_t i);
+  void crash_holder(size_t i, CrashKind kind);
+  void crash_client(size_t i);
+  void repair_all();
+  Status open_reader();
+
+  // pool_sim_healing.cpp
+  void heal();
+  void lose_some();
+  void be_away_for_long();
+  struct Whole {  // of the head's packs
+    size_t missing = 0, twice = 0;
+    std::string example;
+  };
+  Task<Whole> look_at_packs();
+  void require_whole(const std::string& when);
+  Task<uint64_t> repair_cost(size_t holder);
+  uint64_t bytes_moved() const;
+  std::map<PackId, uint32_t> most_in_a_domain();
+  Task<void> check_drop(ShardId shard, NodeId keeper);
+  size_t machine_of(const NodeId& node) const;
+  bool counts(size_t holder) const {
+    return holders_[holder] && holders_[holder]->ready() && !holders_[holder]->lies();
+  }
+  size_t down() const;
+  static Task<void> make_faults(PoolSim& self);
+  void one_fault();
+
+  // Clients.
+  static Task<void> act(PoolSim& self, size_t index, ClientMachine& me);
+  Task<void> put(size_t index, ClientMachine& me);
+  Task<Status> put_file(volume::Transaction& transaction, std::string path, Content content);
+  Task<void> get(ClientMachine& me);
+  // The path's content must be one of those that are possible. Errors of the read itself are handed on.
+  Task<Status> check(volume::View view, std::string path, std::vector<std::optional<Content>> possible, bool final);
+  Bytes bytes_of(Content content) const;
+
+  PoolSimOptions options_;
+  SimWorld sim_;
+  env::Prng prng_;
+  peer::MemberKeys member_;
+  PoolSetup setup_;
+  Secrets secrets_;
+  Bytes marker_;
+  std::vector<peer::Identity> identities_;
+  std::vector<std::unique_ptr<HolderMachine>> holders_;
+  std::vector<std::unique_ptr<ClientMachine>> clients_;  // node i + options.nodes
+  Bytes founding_;
+  content::VolumeKey key_{};
+  std::map<std::string, Path> paths_;
+  std::vector<uint64_t> next_name_;
+  uint64_t rot_limit_ = 0;
+  uint32_t m_ = 0;
+  std::set<size_t> destroyed_;        // they do not come back
+  std::vector<pool::PackRef> packs_;  // of the acknowledged head
+  bool left_alone_ = false;           // no fault is under way but those that heal() makes
+  bool over_ = false;
+  PoolSimResult result_;
+  env::TaskGroup checks_{sim_.executor()};
+};
+
+}  // namespace pool_simulation
+
+}  // namespace cairn::sim
