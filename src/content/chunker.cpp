@@ -29,10 +29,9 @@ class KeyedChunker final : public Chunker {
  public:
   KeyedChunker(const crypto::Key& key, CdcSizes sizes) : sizes_(sizes) {
     CAIRN_ASSERT(sizes.min > 0 && sizes.min < sizes.average && sizes.average < sizes.max && sizes.average >= 256);
-    constexpr int kNormalisation = 2;  // bits more before the average, fewer behind it
     const int bits = std::bit_width(sizes.average) - 1;
-    early_mask_ = top_bits(bits + kNormalisation);
-    late_mask_ = top_bits(bits - kNormalisation);
+    early_mask_ = top_bits(bits + sizes.normalisation);
+    late_mask_ = top_bits(bits - sizes.normalisation);
     for (size_t i = 0; i < gear_.size(); i += 4) {
       const auto row = static_cast<uint8_t>(i / 4);
       const Hash words = crypto::hmac_sha256(key, {as_bytes("cairn/v1/gear"), ByteView(&row, 1)});

@@ -22,7 +22,8 @@ namespace cairn::bench {
 namespace {
 
 // A backup's chunks: the average in the middle of the range that the design names.
-constexpr content::CdcSizes kBackupSizes = {.min = 64 * kKiB, .average = 256 * kKiB, .max = 1 * kMiB};
+constexpr content::CdcSizes kBackupSizes = {
+    .min = 16 * kKiB, .average = 96 * kKiB, .max = 1 * kMiB, .normalisation = 1};
 
 constexpr size_t kRun = 1 * kMiB;  // what get asks of a holder at once: volume/limits.h
 constexpr size_t kStores = 6;      // of the benchmark of the pool

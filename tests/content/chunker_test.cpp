@@ -129,6 +129,10 @@ TEST_CASE("the format is frozen: cuts are where they were when it was laid down"
   const auto chunker = make_keyed_chunker(key_of(3), kSizes);
   const auto cuts = cuts_of(*chunker, random_bytes(100'000, 42));
   CHECK(cuts == std::vector<size_t>{3868, 8676, 9440, 8814, 8239, 8504, 3218, 11370, 11345, 12723, 8440, 5363});
+  CdcSizes sizes = kSizes;
+  sizes.normalisation = 1;
+  CHECK(cuts_of(*make_keyed_chunker(key_of(3), sizes), random_bytes(100'000, 42)) ==
+        std::vector<size_t>{3868, 11743, 6497, 16929, 8504, 3218, 11370, 24068, 13803});
 }
 
 }  // namespace cairn::content
