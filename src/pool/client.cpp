@@ -2,6 +2,7 @@
 
 #include "pool/client_state.h"
 #include "pool/locator.h"
+#include "pool/pack_completer.h"
 #include "pool/pack_reader.h"
 #include "pool/pack_writer.h"
 
@@ -10,11 +11,16 @@ namespace cairn::pool {
 class PoolClient::Impl {
  public:
   Impl(env::World world, peer::Peers& peers, PoolOptions options)
-      : state(world, peers, options), locator(state), reader(state, locator), writer(state) {}
+      : state(world, peers, options),
+        locator(state),
+        reader(state, locator),
+        completer(state, locator, reader),
+        writer(state) {}
 
   ClientState state;
   PackLocator locator;
   PackReader reader;
+  PackCompleter completer;
   PackWriter writer;
 };
 
@@ -42,6 +48,10 @@ env::Task<Result<Buffer>> PoolClient::read(PackRef pack, uint32_t offset, uint32
 env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack) {
   co_await impl_->locator.locate(pack, true);
   co_return impl_->locator.live_slots(pack);
+}
+
+env::Task<Result<Completion>> PoolClient::complete(PackRef pack) {
+  return impl_->completer.complete(std::move(pack));
 }
 
 PoolCounters PoolClient::counters() const {

@@ -45,6 +45,12 @@ struct BadShard {
   std::string what;
 };
 
+// What PoolClient::complete() did for a pack.
+struct Completion {
+  uint32_t missing = 0, placed = 0;  // slots
+  std::optional<Error> error;        // why not all were placed
+};
+
 struct PoolOptions {
   uint32_t max_packs_in_flight = 3;                 // each takes (k+m)/k * 16 MiB of memory
   Duration put_timeout = std::chrono::seconds(30);  // without anything that moves
@@ -85,6 +91,10 @@ class PoolClient {
 
   // How many slots have a live holder, by asking for claims. For status and doctor.
   env::Task<Result<uint32_t>> live_slots(PackRef pack);
+
+  // Gives the slots that have no live holder to new ones: encoded anew from the pack's data and checked against the
+  // header's roots. Errors: too_few_peers (under k slots are left), damaged.
+  env::Task<Result<Completion>> complete(PackRef pack);
 
   PoolCounters counters() const;
   // Called on the strand for every wrong answer.

@@ -59,12 +59,17 @@ bool PackLocator::complete(const PackRef& ref) {
   return live_slots(ref) >= ref.geometry.k + ref.geometry.m;
 }
 
-uint32_t PackLocator::live_slots(const PackRef& ref) {
-  std::set<uint8_t> live;
+std::vector<NodeId> PackLocator::live_holders(const PackRef& ref) {
+  std::vector<NodeId> live(ref.geometry.k + ref.geometry.m);
   for (const auto& [key, statement] : known(ref.id).said) {
-    if (statement.held && state_.peers.usable(key.second)) live.insert(key.first);
+    if (statement.held && state_.peers.usable(key.second) && key.first < live.size()) live[key.first] = key.second;
   }
-  return static_cast<uint32_t>(live.size());
+  return live;
+}
+
+uint32_t PackLocator::live_slots(const PackRef& ref) {
+  const auto live = live_holders(ref);
+  return static_cast<uint32_t>(std::ranges::count_if(live, [](const NodeId& node) { return !node.is_zero(); }));
 }
 
 void PackLocator::take(const PackRef& ref, const Answer& answer) {

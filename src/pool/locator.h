@@ -21,7 +21,8 @@ class PackLocator {
   // Asks siblings for claims, then others that are alive, until every slot has a live holder or all were asked. At most
   // kMaxAsked nodes. When somebody asks already, or did a moment ago, the answer is shared (unless `fresh`).
   env::Task<void> locate(PackRef ref, bool fresh = false);
-  // Slots with a live holder that said so itself.
+  // By slot, a live holder that said so itself; zero: none.
+  std::vector<NodeId> live_holders(const PackRef& ref);
   uint32_t live_slots(const PackRef& ref);
 
   // The signed header, from whoever holds a shard; its hash is the pack's ID. Errors: too_few_peers, damaged (it is not

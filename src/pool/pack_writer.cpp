@@ -4,7 +4,7 @@
 
 #include "pool/limits.h"
 #include "pool/mailbox.h"
-#include "proto/pack.pb.h"
+#include "pool/put_request.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
@@ -303,12 +303,7 @@ env::Task<Status> PackWriter::put(std::shared_ptr<Writing> pack, uint8_t slot, C
   } trial{state_, to.node, state_.holders.on_trial(Work::put, to.node) && state_.on_trial.insert(to.node).second};
 
   const content::PackHeader& header = pack->pack.header;
-  wire::ShardPutRequest request;
-  request.mutable_header()->set_body(header.body.data(), header.body.size());
-  request.mutable_header()->set_signature(header.signature.data(), header.signature.size());
-  request.mutable_header()->set_public_key(header.writer_key.data(), header.writer_key.size());
-  request.set_slot(slot);
-  request.set_crc32c(pack->pack.crcs[slot]);
+  wire::ShardPutRequest request = put_request(header, slot, pack->pack.crcs[slot]);
   for (const NodeId& node : pack->planned) request.add_siblings(node.is_zero() ? "" : node.raw());
   ++state_.counters.shards_sent;
   const Buffer shard = pack->pack.shards[slot];

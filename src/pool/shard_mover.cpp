@@ -5,7 +5,7 @@
 #include "base/crc32c.h"
 #include "crypto/hash.h"
 #include "pool/mailbox.h"
-#include "proto/pack.pb.h"
+#include "pool/put_request.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
@@ -306,12 +306,7 @@ env::Task<Result<Buffer>> ShardMover::gather(const PackPicture& picture, uint8_t
 
 env::Task<Status> ShardMover::put(const PackPicture& picture, uint8_t slot, uint32_t crc, Buffer shard, NodeId to) {
   const content::PackHeader& header = picture.header;
-  wire::ShardPutRequest request;
-  request.mutable_header()->set_body(header.body.data(), header.body.size());
-  request.mutable_header()->set_signature(header.signature.data(), header.signature.size());
-  request.mutable_header()->set_public_key(header.writer_key.data(), header.writer_key.size());
-  request.set_slot(slot);
-  request.set_crc32c(crc);
+  wire::ShardPutRequest request = put_request(header, slot, crc);
   request.set_background(true);
   // Whom the new holder tells of its claim: by slot who holds it now, and in what is left the others; also who had this
   // slot and is away, so that it hears of its successor when it is back.

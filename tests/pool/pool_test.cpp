@@ -153,6 +153,35 @@ TEST_CASE("a stale hint is made good by the siblings' claims") {
   REQUIRE(pool.sim.run(pool.client->live_slots(ref)) == 6U);
 }
 
+TEST_CASE("an owner completes a pack at once: what is missing comes to nodes that have no part of it") {
+  Cluster pool(9);
+  const auto pack = pool.pack(4, 2, 2'000'000);
+  const PackRef before = pool.write_all(pack);
+  pool.settle_holders();
+  auto none = pool.sim.run(pool.client->complete(before));
+  REQUIRE(none);
+  CHECK(none->missing == 0);
+  std::set<size_t> gone;
+  for (const uint32_t slot : {1U, 5U}) {  // of data, of parity
+    gone.insert(pool.index_of(before.holders[slot]));
+    pool.crash(pool.index_of(before.holders[slot]));
+  }
+  pool.wait_for(7);
+  auto done = pool.sim.run(pool.client->complete(before));
+  REQUIRE(done);
+  CHECK(done->missing == 2);
+  CHECK(done->placed == 2);
+  const PackRef after = pool.located(pack);
+  std::set<NodeId> holders(after.holders.begin(), after.holders.end());
+  CHECK(holders.size() == 6);
+  for (const size_t i : gone) CHECK_FALSE(holders.contains(pool.id(i)));
+  // The two that are new stand in for any two of the others.
+  pool.settle_holders();
+  pool.crash(pool.index_of(before.holders[0]));
+  pool.crash(pool.index_of(before.holders[2]));
+  pool.require_readable(after, pack);
+}
+
 TEST_CASE("a write returns at the quorum while a holder hangs, and is completed on a replacement") {
   Cluster pool(8, 3, {.code = std::pair{4U, 2U}});
   pool.replace_by_liar(7, Lie::silent);
