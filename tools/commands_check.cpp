@@ -1,4 +1,4 @@
-// check: is everything that the volumes refer to there, and what is damaged?
+// check and repair: is everything that the volumes refer to there, what is damaged, and what can be done about it?
 
 #include <fmt/format.h>
 
@@ -63,7 +63,7 @@ std::string fault_text(const CheckFault& fault) {
 }
 
 int finish_check(const Context& context, const CheckReport& report, bool read_data) {
-  const bool damaged = report.faults > 0 || report.packs_lost > 0 || report.packs_damaged > 0;
+  const bool damaged = report.faults > 0;
   if (context.output.json) {
     Json object = {{"message_type", "summary"},
                    {"num_errors", report.faults},
@@ -90,7 +90,8 @@ int finish_check(const Context& context, const CheckReport& report, bool read_da
     std::string line = fmt::format("{} of {} packs are at their redundancy goal", report.packs_at_goal, report.packs);
     if (report.packs_below_goal > 0)
       line += fmt::format("; {} are below it and readable, their holders rebuild them", report.packs_below_goal);
-    if (report.packs_lost > 0) line += fmt::format("; {} CANNOT BE READ", report.packs_lost);
+    if (report.packs_lost > 0)
+      line += fmt::format("; {} CANNOT BE READ{}", report.packs_lost, damaged ? "" : ", but no file needs them");
     context.output.say(line);
     if (read_data)
       context.output.say(fmt::format(
@@ -99,6 +100,27 @@ int finish_check(const Context& context, const CheckReport& report, bool read_da
                                     : fmt::format("{} packs are DAMAGED", report.packs_damaged)));
   }
   return damaged ? kDamaged : kDone;
+}
+
+// Faults are told as they are found, and how far it is.
+void show(CheckOptions& options, const Output& output, const OnProgress& show) {
+  options.on_fault = [&output](const CheckFault& fault) {
+    output.json ? output.emit_aside(fault_json(fault)) : output.warn(fault_text(fault));
+  };
+  if (!show) return;
+  options.on_progress = [show, began = std::chrono::steady_clock::now()](const std::string& volume, const char* phase,
+                                                                         uint64_t done, uint64_t total) {
+    Progress progress{.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(),
+                      .current = volume};
+    if (std::string_view(phase) == "data") {
+      progress.bytes_done = done;
+      progress.bytes_total = total;
+    } else {
+      progress.files_done = done;
+      progress.files_total = total;
+    }
+    show(progress);
+  };
 }
 
 int run_check(Context& context, CheckOptions options, const std::string& subset) {
@@ -111,32 +133,59 @@ int run_check(Context& context, CheckOptions options, const std::string& subset)
   int code = kDone;
   Client* client = context.client(code);
   if (client == nullptr) return code;
-  const Output& output = context.output;
-  options.on_fault = [&output](const CheckFault& fault) {
-    output.json ? output.emit_aside(fault_json(fault)) : output.warn(fault_text(fault));
-  };
   Result<CheckReport> report;
   {
-    ProgressLine line(output, false);
-    if (const auto show = line.callback()) {
-      options.on_progress = [show, began = std::chrono::steady_clock::now()](
-                                const std::string& volume, const char* phase, uint64_t done, uint64_t total) {
-        Progress progress{.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(),
-                          .current = volume};
-        if (std::string_view(phase) == "data") {
-          progress.bytes_done = done;
-          progress.bytes_total = total;
-        } else {
-          progress.files_done = done;
-          progress.files_total = total;
-        }
-        show(progress);
-      };
-    }
+    ProgressLine line(context.output, false);
+    show(options, context.output, line.callback());
     report = Backups(*client).check(options);
   }
-  if (!report) return output.fail("", report.error());
+  if (!report) return context.output.fail("", report.error());
   return finish_check(context, *report, options.read_data);
+}
+
+int run_repair(Context& context, RepairOptions options) {
+  int code = kDone;
+  Client* client = context.client(code);
+  if (client == nullptr) return code;
+  const Output& output = context.output;
+  Result<RepairReport> report;
+  {
+    ProgressLine line(output, false);
+    show(options.check, output, line.callback());
+    report = Backups(*client).repair(options);
+  }
+  if (!report) return output.fail("", report.error());
+  if (output.json) {
+    Json rewritten = Json::array();
+    for (const auto& [before, after] : report->rewritten) rewritten.push_back({{"before", before}, {"after", after}});
+    Json object = {{"message_type", "summary"},
+                   {"num_errors", report->before.faults},
+                   {"packs_completed", report->packs_completed},
+                   {"shards_placed", report->shards_placed},
+                   {"packs_left", report->packs_left},
+                   {"snapshots", rewritten},
+                   {"files_dropped", report->files_dropped},
+                   {"files_lost", report->files_lost}};
+    if (options.dry_run) object["dry_run"] = true;
+    output.emit(object);
+  } else {
+    if (options.dry_run) {
+      output.say(fmt::format("{} packs would be completed", report->before.packs_below_goal));
+    } else {
+      output.say(fmt::format("{} packs completed with {} shards, {} are still below their goal",
+                             report->packs_completed, report->shards_placed, report->packs_left));
+    }
+    for (const auto& [before, after] : report->rewritten)
+      output.say(fmt::format("snapshot {} {} without what is lost{}", before.substr(0, 8),
+                             options.dry_run ? "would be made anew" : "is there anew",
+                             after.empty() ? "" : ": " + after.substr(0, 8)));
+    if (report->files_dropped > 0) output.say(fmt::format("{} lost files were left out", report->files_dropped));
+    if (report->files_lost > 0)
+      output.say(fmt::format("{} files of volumes as they are now cannot be read: put them anew, or remove them",
+                             report->files_lost));
+    if (report->before.faults == 0 && report->before.packs_below_goal == 0) output.say("nothing to repair");
+  }
+  return report->files_lost > 0 || report->packs_left > 0 ? kDamaged : kDone;
 }
 
 }  // namespace
@@ -157,6 +206,19 @@ std::vector<Command> check_commands() {
                           "read all data and compare it with what was written");
              app.add_option("--read-data-subset", flags->subset, "read a part: n/t, a share (5%) or a size (10G)");
              return [=](Context& context) { return run_check(context, flags->options, flags->subset); };
+           }},
+          {"repair", "do about damage what can be done, and say what it was",
+           "cairn repair                 # completes packs that lack shards, now and not after their holders' grace\n"
+           "  cairn repair backups --read-data --forget   # and takes files that are lost out of snapshots\n"
+           "Exit 15: something is damaged that could not be repaired.",
+           [](CLI::App& app) {
+             auto options = std::make_shared<RepairOptions>();
+             app.add_option("volumes", options->check.volumes, "only these (default: all of mine)");
+             app.add_flag("--read-data", options->check.read_data, "read all data to find what is damaged");
+             app.add_flag("--forget", options->forget,
+                          "forget the snapshots that have lost files, once there is one without");
+             app.add_flag("-n,--dry-run", options->dry_run, "only say what would be done");
+             return [=](Context& context) { return run_repair(context, *options); };
            }}};
 }
 

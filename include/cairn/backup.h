@@ -4,6 +4,8 @@
 // A snapshot is named by the first digits of its ID or by "latest" (or "latest~1": the one before), with ":/folder"
 // behind it for a part of it. Texts of the system (paths, host, user, tags) are raw bytes.
 
+#include <set>
+
 #include "cairn/client.h"
 
 namespace cairn {
@@ -139,6 +141,8 @@ struct RewriteOptions {
   std::vector<std::string> names;
   SnapshotFilter filter;
   std::vector<std::string> excludes, iexcludes, exclude_files, iexclude_files;
+  std::set<std::string> paths;   // these, as they are
+  std::string mark = "rewrite";  // the tag of a snapshot beside the one that it comes from
   std::string new_host;
   std::optional<WallTime> new_time;
   bool forget = false;  // the new one takes the place of the old one; else both are there, and the new one has a tag
@@ -205,7 +209,22 @@ struct CheckReport {
   uint64_t packs = 0, packs_at_goal = 0, packs_below_goal = 0, packs_lost = 0;
   uint64_t packs_read = 0, packs_damaged = 0, chunks_read = 0, bytes_read = 0;  // with read_data
   std::vector<std::string> below_goal, lost, damaged;                           // IDs of packs
+  std::vector<std::string> volume_names;
   uint64_t faults = 0;  // that were told: of structure, and files that damage touches
+};
+
+struct RepairOptions {
+  CheckOptions check;   // what is looked for, and where
+  bool forget = false;  // a snapshot with lost files is replaced by one without them; else that one is made beside it
+  bool dry_run = false;
+};
+struct RepairReport {
+  CheckReport before;
+  uint64_t packs_completed = 0, shards_placed = 0;
+  uint64_t packs_left = 0;                                     // still below their goal
+  std::vector<std::pair<std::string, std::string>> rewritten;  // snapshots: IDs before and after ("" of a dry run)
+  uint64_t files_dropped = 0;                                  // lost ones, from these
+  uint64_t files_lost = 0;  // in volumes as they are now: named by the check, and left
 };
 
 class Backups {
@@ -243,6 +262,8 @@ class Backups {
   Result<StatsReport> stats(const StatsOptions& options);
   // Of volumes of any kind. Damage is no error, it is told. Code::not_found for a volume that is not there.
   Result<CheckReport> check(const CheckOptions& options);
+  // Checks, completes packs that lack shards, and takes files that cannot be read out of snapshots.
+  Result<RepairReport> repair(const RepairOptions& options);
   // `before`, `after`: of one folder each where they are named "ID:/folder". Changes come in the order of paths.
   Result<DiffReport> diff(const std::string& before, const std::string& after, bool metadata,
                           const std::function<bool(const DiffChange&)>& visit);

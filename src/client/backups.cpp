@@ -87,6 +87,11 @@ Result<CheckReport> Backups::check(const CheckOptions& options) {
   return core.run<CheckReport>([&] { return client::check_volumes(core, options); });
 }
 
+Result<RepairReport> Backups::repair(const RepairOptions& options) {
+  Core& core = client_.core();
+  return core.run<RepairReport>([&] { return client::repair_volumes(core, options); });
+}
+
 Result<DiffReport> Backups::diff(const std::string& before, const std::string& after, bool metadata,
                                  const std::function<bool(const DiffChange&)>& visit) {
   Core& core = client_.core();

@@ -99,6 +99,7 @@ env::Task<Result<CheckReport>> check_volumes(Core& core, CheckOptions options) {
     auto done = co_await VolumeCheck(core, **open, options, report).run();
     if (!done) co_return fail(std::move(done.error()), name);
     ++report.volumes;
+    report.volume_names.push_back(name);
   }
   co_return report;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// What `cairn check` does: structure of the volumes, whether each pack has its live shards, and the bytes themselves.
+// What `cairn check` and `repair` do: structure of the volumes, whether each pack has its live shards, and the bytes
+// themselves; and what can be done about it.
 
 #include "cairn/backup.h"
 #include "client/core.h"
@@ -7,5 +8,6 @@
 namespace cairn::client {
 
 env::Task<Result<CheckReport>> check_volumes(Core& core, CheckOptions options);
+env::Task<Result<RepairReport>> repair_volumes(Core& core, RepairOptions options);
 
 }  // namespace cairn::client

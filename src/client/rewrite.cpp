@@ -19,8 +19,9 @@ constexpr size_t kListPage = 4096;
 // One snapshot's tree without what the patterns fit.
 class Cutter {
  public:
-  Cutter(volume::SnapshotWriter& writer, const backup::Patterns& excludes, const backup::Patterns& iexcludes)
-      : writer_(writer), base_(writer.base()), excludes_(excludes), iexcludes_(iexcludes) {}
+  Cutter(volume::SnapshotWriter& writer, const backup::Patterns& excludes, const backup::Patterns& iexcludes,
+         const std::set<std::string>& paths)
+      : writer_(writer), base_(writer.base()), excludes_(excludes), iexcludes_(iexcludes), paths_(paths) {}
 
   env::Task<Status> run() {
     auto done = co_await folder(volume::kRootInode, "/", 0);
@@ -51,7 +52,7 @@ class Cutter {
       after = page->back().name;
       for (const volume::DirectoryEntry& entry : *page) {
         const std::string below = join(path, entry.name);
-        if (excludes_.match(below) || iexcludes_.match(below)) {
+        if (paths_.contains(below) || excludes_.match(below) || iexcludes_.match(below)) {
           auto counted = co_await count(entry.inode, depth + 1);
           if (!counted) co_return counted;
           auto gone = co_await writer_.files().remove_tree(id, entry.name);
@@ -100,6 +101,7 @@ class Cutter {
   volume::SnapshotWriter& writer_;
   volume::View base_;
   const backup::Patterns &excludes_, &iexcludes_;
+  const std::set<std::string>& paths_;
   std::map<InodeId, WallTime> linked_;
   uint64_t removed_ = 0, files_ = 0, bytes_ = 0;
 };
@@ -112,7 +114,7 @@ env::Task<Result<RewriteReport>> rewrite_snapshots(Core& core, RewriteOptions op
   if (!excludes) co_return fail(std::move(excludes.error()));
   auto iexcludes = read_patterns(options.iexcludes, options.iexclude_files, true, all);
   if (!iexcludes) co_return fail(std::move(iexcludes.error()));
-  if (all.empty() && options.new_host.empty() && !options.new_time)
+  if (all.empty() && options.paths.empty() && options.new_host.empty() && !options.new_time)
     co_return fail(Code::bad_input, "nothing to change was named (for instance --exclude '*.iso')");
   auto backups = co_await open_backups(core, false);
   if (!backups) co_return fail(std::move(backups.error()));
@@ -124,7 +126,7 @@ env::Task<Result<RewriteReport>> rewrite_snapshots(Core& core, RewriteOptions op
     if (one.record.partial) continue;  // its run saves it anew
     auto writer = co_await volume.begin_snapshot(one.record.id.hex());
     if (!writer) co_return fail(std::move(writer.error()));
-    Cutter cutter(**writer, *excludes, *iexcludes);
+    Cutter cutter(**writer, *excludes, *iexcludes, options.paths);
     auto cut = co_await cutter.run();
     if (!cut) co_return fail(std::move(cut.error()), one.record.id.short_hex());
     backup::Record record = one.record;
@@ -135,8 +137,8 @@ env::Task<Result<RewriteReport>> rewrite_snapshots(Core& core, RewriteOptions op
     record.id = core.world().random.id<backup::SnapshotId>();
     record.summary.total_files_processed -= std::min(record.summary.total_files_processed, cutter.files());
     record.summary.total_bytes_processed -= std::min(record.summary.total_bytes_processed, cutter.bytes());
-    if (!options.forget && std::ranges::find(record.tags, "rewrite") == record.tags.end())
-      record.tags.emplace_back("rewrite");
+    if (!options.forget && std::ranges::find(record.tags, options.mark) == record.tags.end())
+      record.tags.push_back(options.mark);
     report.changed.emplace_back(one.record.id.hex(), options.dry_run ? "" : record.id.hex());
     report.removed_files += cutter.files();
     report.removed_bytes += cutter.bytes();
