@@ -340,7 +340,7 @@ env::Task<Status> ShardMover::put(const PackPicture& picture, uint8_t slot, uint
 
 // The node that choose() gives, once it has said that it has no part of the pack: asked before anything is fetched for
 // it. What it says to the contrary is taken in.
-env::Task<std::optional<NodeId>> ShardMover::find_target(PackPicture& picture, NodeId leaving) {
+env::Task<std::optional<NodeId>> ShardMover::find_target(PackPicture& picture, uint8_t slot, NodeId leaving) {
   std::set<NodeId> silent;
   for (size_t i = 0; i < kMoveTries; ++i) {
     const auto target = choose(picture, silent, leaving);
@@ -354,7 +354,8 @@ env::Task<std::optional<NodeId>> ShardMover::find_target(PackPicture& picture, N
       continue;
     }
     const auto& about = reply->message.packs(0);
-    if (about.held_slots_size() == 0) co_return target;
+    // The very slot may lie on a disk of it that is missing: it is given it again.
+    if (std::ranges::all_of(about.held_slots(), [slot](uint32_t held) { return held == slot; })) co_return target;
     picture.placed.push_back(*target);
     co_await world_.workers.run([&]() -> Status {
       std::vector<Claim> claims;
@@ -398,7 +399,7 @@ env::Task<Result<NodeId>> ShardMover::move(ShardId shard, std::optional<NodeId> 
   if (!picture) co_return fail(std::move(picture.error()));
   std::optional<NodeId> first = to;
   if (!to) {
-    first = co_await find_target(*picture, peers_.identity().node);
+    first = co_await find_target(*picture, shard.slot, peers_.identity().node);
     if (!first) co_return fail(Code::no_space, "no further node has room for a shard of this pack");
   }
   auto bytes = co_await read_here(shard, 0, picture->header.geometry.shard_length);
@@ -415,7 +416,7 @@ env::Task<Result<NodeId>> ShardMover::rebuild(ShardId shard, std::optional<NodeI
   if (shard.slot >= picture->slots.size()) co_return fail(Code::bad_input, "no such slot");
   std::optional<NodeId> first = to;
   if (!to) {
-    first = co_await find_target(*picture, NodeId{});
+    first = co_await find_target(*picture, shard.slot, NodeId{});
     if (!first) {
       ++counters_.failed;
       co_return fail(Code::no_space, "no further node has room for a shard of this pack");

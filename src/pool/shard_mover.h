@@ -99,7 +99,7 @@ class ShardMover {
   env::Task<Result<std::vector<Piece>>> fetch_step(const PackPicture& picture, Gathering& gathering, uint32_t offset,
                                                    uint32_t length);
   env::Task<Result<Buffer>> gather(const PackPicture& picture, uint8_t slot, bool direct, bool urgent);
-  env::Task<std::optional<NodeId>> find_target(PackPicture& picture, NodeId leaving);
+  env::Task<std::optional<NodeId>> find_target(PackPicture& picture, uint8_t slot, NodeId leaving);
   env::Task<Result<NodeId>> deliver(const PackPicture& picture, uint8_t slot, Buffer shard, std::optional<NodeId> to,
                                     bool or_others, NodeId leaving, bool urgent);
   env::Task<Status> put(const PackPicture& picture, uint8_t slot, uint32_t crc, Buffer shard, NodeId to);
