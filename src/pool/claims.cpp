@@ -3,6 +3,7 @@
 #include <set>
 
 #include "crypto/hash.h"
+#include "env/marks.h"
 #include "peer/domains.h"
 #include "peer/identity.h"
 #include "pool/limits.h"
@@ -335,19 +336,11 @@ Status ClaimIndex::set_notes(const std::vector<std::pair<NodeId, std::string>>& 
 }
 
 Result<bool> ClaimIndex::take_clean_mark() {
-  auto mark = store_->get(kClean);
-  if (!mark) return fail(std::move(mark.error()));
-  if (!*mark) return false;
-  env::WriteBatch batch;
-  batch.remove(kClean);
-  CAIRN_TRY(store_->write(batch, true));
-  return true;
+  return env::take_mark(*store_, kClean);
 }
 
 Status ClaimIndex::set_clean_mark() {
-  env::WriteBatch batch;
-  batch.put(kClean, "1");
-  return store_->write(batch, true);
+  return env::set_mark(*store_, kClean);
 }
 
 }  // namespace cairn::pool

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "env/marks.h"
 #include "proto/garbage.pb.h"
 #include "wire/message.h"
 
@@ -280,19 +281,11 @@ Status TrashIndex::drop_held(const VolumeId& volume, const std::vector<PackId>& 
 }
 
 Result<bool> TrashIndex::take_complete_mark() {
-  auto mark = store_->get(kComplete);
-  if (!mark) return fail(std::move(mark.error()));
-  if (!*mark) return false;
-  env::WriteBatch batch;
-  batch.remove(kComplete);
-  CAIRN_TRY(store_->write(batch, true));
-  return true;
+  return env::take_mark(*store_, kComplete);
 }
 
 Status TrashIndex::set_complete_mark() {
-  env::WriteBatch batch;
-  batch.put(kComplete, "1");
-  return store_->write(batch, true);
+  return env::set_mark(*store_, kComplete);
 }
 
 Result<std::vector<PackId>> TrashIndex::held(const VolumeId& volume, const PackId& first, size_t limit) {

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -105,7 +106,11 @@ class Backup(PoolTest):
         self.assertEqual(os.stat(f"{whole}/tmp").st_mode, os.stat("/tmp").st_mode)
 
     def test_a_second_run_without_a_change_moves_no_data(self):
-        tree = self.tree()
+        # The folders above the tree are in the snapshot too: in /tmp other tests make and remove theirs meanwhile.
+        above = pathlib.Path(tempfile.mkdtemp(prefix="cairn-system-", dir="/var/tmp"))
+        self.addCleanup(shutil.rmtree, above)
+        tree = above / "tree"
+        tree.mkdir()
         make_zoo(tree)
         first = self.backup(tree)
         again = self.backup(tree)
