@@ -329,6 +329,7 @@ Json report_json(const PoolReport& report, const std::vector<MountRecord>& mount
     object["loss"] = {{"per_pack_and_year", report.loss->per_pack},
                       {"node_lifetime_years", report.loss->node_lifetime_years},
                       {"repaired", report.loss->repaired}};
+    if (report.loss->repaired) object["loss"]["repair_days"] = report.loss->repair_days;
   }
   object["bad_holders"] = Json::array();
   for (const auto& bad : report.bad_holders) {
@@ -406,7 +407,9 @@ Command status_command() {
                 "Chance that a new pack is lost within a year: {:.2g} (assumed: machines are lost independently, each "
                 "once in {} years{}).\n",
                 report->loss->per_pack, report->loss->node_lifetime_years,
-                report->loss->repaired ? "" : "; nothing is rebuilt by this version");
+                report->loss->repaired
+                    ? fmt::format("; what they held is rebuilt within {:.0f} days", report->loss->repair_days)
+                    : std::string("; there is no further one to rebuild on"));
           for (const auto& bad : report->bad_holders)
             fmt::print("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8), bad.pack.substr(0, 8),
                        bad.slot, bad.what, format_time(bad.found));

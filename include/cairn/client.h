@@ -95,7 +95,8 @@ struct BadHolderReport {
 // assumption, not a measurement.
 struct LossReport {
   double node_lifetime_years = 0;
-  bool repaired = false;  // by this version, without the owner; false: the figure is for packs that nobody rebuilds
+  bool repaired = false;   // there are further nodes on which holders rebuild what was lost; else nobody does
+  double repair_days = 0;  // until then, at the most
   double per_pack = 0;
 };
 struct PoolReport {

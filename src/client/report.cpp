@@ -2,6 +2,7 @@
 
 #include "cairn/durability.h"
 #include "client/pack_health.h"
+#include "pool/limits.h"
 #include "proto/membership.pb.h"
 
 namespace cairn::client {
@@ -271,13 +272,20 @@ env::Task<Result<PoolReport>> pool_report(Core& core) {
   }
   // A pack below its goal has a worse chance than the figure says, and one that could not be looked at an unknown one.
   if (report.packs.below_goal == 0 && report.packs.lost == 0 && report.packs.at_goal > 0 && report.warnings.empty()) {
-    report.loss = LossReport{.node_lifetime_years = kNodeLifetimeYears};
-    report.loss->per_pack = estimate_loss({.k = report.k,
-                                           .m = report.m,
-                                           .lifetime_years = kNodeLifetimeYears,
-                                           .repair_years = std::numeric_limits<double>::infinity(),
-                                           .samples = 0})
-                                .markov;
+    // What a lost node held is rebuilt on a further one, where there is one.
+    const auto lending = static_cast<size_t>(std::ranges::count_if(
+        report.nodes, [](const NodeReport& node) { return node.lends && node.state == "alive"; }));
+    const bool repaired = lending > report.k + report.m;
+    constexpr double kRepairDays = std::chrono::duration<double, std::ratio<86400>>(pool::kLongestGrace).count();
+    report.loss =
+        LossReport{.node_lifetime_years = kNodeLifetimeYears, .repaired = repaired, .repair_days = kRepairDays};
+    report.loss->per_pack =
+        estimate_loss({.k = report.k,
+                       .m = report.m,
+                       .lifetime_years = kNodeLifetimeYears,
+                       .repair_years = repaired ? kRepairDays / 365 : std::numeric_limits<double>::infinity(),
+                       .samples = 0})
+            .markov;
   }
   auto bad = read_bad_holders(core.world().disk, core.home().path());
   if (bad) {

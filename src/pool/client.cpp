@@ -45,9 +45,10 @@ env::Task<Result<Buffer>> PoolClient::read(PackRef pack, uint32_t offset, uint32
   return impl_->reader.read(std::move(pack), offset, length, std::move(check), purpose);
 }
 
-env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack) {
+env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack, Answers answers) {
   co_await impl_->locator.locate(pack, true);
-  co_return impl_->locator.live_slots(pack);
+  const auto live = impl_->locator.live_holders(pack, answers);
+  co_return static_cast<uint32_t>(std::ranges::count_if(live, [](const NodeId& node) { return !node.is_zero(); }));
 }
 
 env::Task<Result<Completion>> PoolClient::complete(PackRef pack) {

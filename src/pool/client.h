@@ -89,8 +89,10 @@ class PoolClient {
   env::Task<Result<Buffer>> read(PackRef pack, uint32_t offset, uint32_t length, Check check,
                                  Purpose purpose = Purpose::data);
 
-  // How many slots have a live holder, by asking for claims. For status and doctor.
-  env::Task<Result<uint32_t>> live_slots(PackRef pack);
+  // How many slots have a live holder, by asking for claims; of those alone that `answers` agrees to, when given. For
+  // status and doctor.
+  using Answers = std::function<bool(const NodeId&)>;
+  env::Task<Result<uint32_t>> live_slots(PackRef pack, Answers answers = {});
 
   // Gives the slots that have no live holder to new ones: encoded anew from the pack's data and checked against the
   // header's roots. Errors: too_few_peers (under k slots are left), damaged.

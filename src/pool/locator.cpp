@@ -59,10 +59,12 @@ bool PackLocator::complete(const PackRef& ref) {
   return live_slots(ref) >= ref.geometry.k + ref.geometry.m;
 }
 
-std::vector<NodeId> PackLocator::live_holders(const PackRef& ref) {
+std::vector<NodeId> PackLocator::live_holders(const PackRef& ref, const std::function<bool(const NodeId&)>& also) {
   std::vector<NodeId> live(ref.geometry.k + ref.geometry.m);
   for (const auto& [key, statement] : known(ref.id).said) {
-    if (statement.held && state_.peers.usable(key.second) && key.first < live.size()) live[key.first] = key.second;
+    const auto& [slot, node] = key;
+    if (!statement.held || !state_.peers.usable(node) || slot >= live.size() || (also && !also(node))) continue;
+    live[slot] = node;
   }
   return live;
 }

@@ -21,8 +21,8 @@ class PackLocator {
   // Asks siblings for claims, then others that are alive, until every slot has a live holder or all were asked. At most
   // kMaxAsked nodes. When somebody asks already, or did a moment ago, the answer is shared (unless `fresh`).
   env::Task<void> locate(PackRef ref, bool fresh = false);
-  // By slot, a live holder that said so itself; zero: none.
-  std::vector<NodeId> live_holders(const PackRef& ref);
+  // By slot, a live holder by its own claim; zero: none. `also`: has to agree to it, when given.
+  std::vector<NodeId> live_holders(const PackRef& ref, const std::function<bool(const NodeId&)>& also = {});
   uint32_t live_slots(const PackRef& ref);
 
   // The signed header, from whoever holds a shard; its hash is the pack's ID. Errors: too_few_peers, damaged (it is not

@@ -44,10 +44,19 @@ class Status(PoolTest):
         self.me.cairn("put", "--wait", "placed", file, "main:/f")
         status = self.me.json("status")
         self.assertEqual((status["redundancy"]["k"], status["redundancy"]["m"]), (2, 2))
-        repair = ["--repair", "never"] if not status["loss"]["repaired"] else []
+        self.assertFalse(status["loss"]["repaired"])  # a fifth node would be needed
+        repair = ["--repair", "never"]
         by_program = json.loads(durability("--data", 2, "--parity", 2, "--lifetime", f"{status['loss']['node_lifetime_years']}y", *repair, "--json"))
         self.assertAlmostEqual(status["loss"]["per_pack_and_year"], by_program["markov"])
         self.assertIn("assumed: machines are lost independently", self.me.cairn("status").stdout.decode())
+        self.assertIn("no further one to rebuild on", self.me.cairn("status").stdout.decode())
+        self.pool.add()  # the code stays 2+2
+        self.pool.wait_for(5)
+        loss = self.me.json("status")["loss"]
+        by_program = json.loads(durability("--data", 2, "--parity", 2, "--lifetime", f"{loss['node_lifetime_years']}y", "--repair",
+                                           f"{loss['repair_days']:.0f}d", "--json"))
+        self.assertTrue(loss["repaired"])
+        self.assertAlmostEqual(loss["per_pack_and_year"] / by_program["markov"], 1, 6)
 
 
 if __name__ == "__main__":
