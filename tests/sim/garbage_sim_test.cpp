@@ -34,6 +34,9 @@ class GarbageWorld {
     prng.fill(nonce);
     setup.genesis = peer::make_genesis(member, "founder", "simulated", nonce, 0);
     setup.code = {2, 2};
+    // Two weeks pass: nothing is hurried, or reading all again and again takes most of the time.
+    setup.probe_period = minutes(1);
+    setup.healing = pool::HealingOptions{};
     const PoolId pool = *peer::pool_of_genesis(setup.genesis);
     for (size_t i = 0; i < kHolders + kClients; ++i) {
       SimNode& node = sim.add_node();

@@ -17,6 +17,7 @@ namespace cairn::sim {
 struct PoolSetup {
   Bytes genesis;
   env::Address bootstrap;
+  Duration probe_period = std::chrono::seconds(10);   // the rounds of 30 nodes cost most of the time
   std::optional<std::pair<uint32_t, uint32_t>> code;  // (k, m)
   pool::HealingOptions healing = quick_healing();
   size_t nodes_per_domain = 1;
@@ -31,8 +32,8 @@ struct PoolSetup {
   }
 };
 
-inline peer::PeersOptions quiet_gossip(bool serve) {
-  return {.serve = serve, .probe_period = std::chrono::seconds(10)};  // the rounds of 30 nodes cost most of the time
+inline peer::PeersOptions quiet_gossip(bool serve, Duration period) {
+  return {.serve = serve, .probe_period = period};
 }
 
 class HolderMachine {
@@ -40,7 +41,8 @@ class HolderMachine {
   HolderMachine(SimNode& node, const peer::Identity& identity, const PoolSetup& setup)
       : node_(node),
         tasks_(node.executor()),
-        peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis), quiet_gossip(true)),
+        peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis),
+               quiet_gossip(true, setup.probe_period)),
         setup_(setup) {}
 
   // Opens all and begins to serve. `create`: the first start.
@@ -131,7 +133,8 @@ class ClientMachine {
  public:
   ClientMachine(SimNode& node, const peer::Identity& identity, const PoolSetup& setup)
       : node_(node),
-        peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis), quiet_gossip(false)),
+        peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis),
+               quiet_gossip(false, setup.probe_period)),
         pool_(node.world(), peers_, {.put_timeout = std::chrono::seconds(15), .code = setup.code}),
         tasks_(node.executor()) {
     peers_.start({setup.bootstrap});
