@@ -1,7 +1,5 @@
 #include "client/pack_health.h"
 
-#include <set>
-
 #include "proto/membership.pb.h"
 
 namespace cairn::client {
@@ -14,8 +12,8 @@ constexpr size_t kPackQueries = 32;
 constexpr size_t kPings = 64;  // at the same time
 constexpr Duration kPingTimeout = std::chrono::seconds(5);
 
-// It takes the pool some time to notice that a node has gone; who asks how safe things are should not have to wait for
-// that. So those count that answer now.
+}  // namespace
+
 env::Task<std::set<NodeId>> who_answers(Core& core) {
   std::set<NodeId> answering;
   const auto one = [&](NodeId node, env::Semaphore::Permit) -> env::Task<void> {
@@ -33,8 +31,6 @@ env::Task<std::set<NodeId>> who_answers(Core& core) {
   co_await group.join();
   co_return answering;
 }
-
-}  // namespace
 
 env::Task<PacksHealth> check_packs(Core& core, std::vector<pool::PackRef> packs,
                                    std::function<void(uint64_t done, uint64_t total)> on_pack) {

@@ -1,9 +1,15 @@
 #pragma once
 // How many live shards packs have, asked of their holders.
 
+#include <set>
+
 #include "client/core.h"
 
 namespace cairn::client {
+
+// It takes the pool some time to notice that a node has gone; who asks how safe things are should not have to wait for
+// that. So those count that answer now.
+env::Task<std::set<NodeId>> who_answers(Core& core);
 
 struct PacksHealth {
   uint64_t at_goal = 0;

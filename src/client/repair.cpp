@@ -1,6 +1,7 @@
 #include <map>
 
 #include "client/check.h"
+#include "client/pack_health.h"
 #include "client/rewrite.h"
 #include "client/snapshots.h"
 
@@ -13,9 +14,10 @@ env::Task<Status> complete_packs(Core& core, OpenVolume& open, const std::set<st
                                  RepairReport& report) {
   auto packs = co_await open.volume->packs_in_use();
   if (!packs) co_return fail(std::move(packs.error()));
+  const std::set<NodeId> answering = co_await who_answers(core);
   for (const pool::PackRef& pack : *packs) {
     if (!wanted.contains(pack.id.hex())) continue;
-    auto done = co_await core.pool().complete(pack);
+    auto done = co_await core.pool().complete(pack, [&](const NodeId& node) { return answering.contains(node); });
     if (!done) {
       ++report.packs_left;
       core.world().log.warning("pack_not_completed", "pack={} error=\"{}\"", pack.id.short_hex(),

@@ -46,13 +46,13 @@ env::Task<Result<Buffer>> PoolClient::read(PackRef pack, uint32_t offset, uint32
 }
 
 env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack, Answers answers) {
-  co_await impl_->locator.locate(pack, true);
+  co_await impl_->locator.locate(pack, true, answers);
   const auto live = impl_->locator.live_holders(pack, answers);
   co_return static_cast<uint32_t>(std::ranges::count_if(live, [](const NodeId& node) { return !node.is_zero(); }));
 }
 
-env::Task<Result<Completion>> PoolClient::complete(PackRef pack) {
-  return impl_->completer.complete(std::move(pack));
+env::Task<Result<Completion>> PoolClient::complete(PackRef pack, Answers answers) {
+  return impl_->completer.complete(std::move(pack), std::move(answers));
 }
 
 PoolCounters PoolClient::counters() const {

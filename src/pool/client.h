@@ -94,9 +94,9 @@ class PoolClient {
   using Answers = std::function<bool(const NodeId&)>;
   env::Task<Result<uint32_t>> live_slots(PackRef pack, Answers answers = {});
 
-  // Gives the slots that have no live holder to new ones: encoded anew from the pack's data and checked against the
-  // header's roots. Errors: too_few_peers (under k slots are left), damaged.
-  env::Task<Result<Completion>> complete(PackRef pack);
+  // Gives the slots that have no live holder (that `answers` agrees to) to new ones: encoded anew from the pack's data
+  // and checked against the header's roots. Errors: too_few_peers (under k slots are left), damaged.
+  env::Task<Result<Completion>> complete(PackRef pack, Answers answers = {});
 
   PoolCounters counters() const;
   // Called on the strand for every wrong answer.

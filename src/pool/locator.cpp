@@ -55,11 +55,11 @@ void PackLocator::deny(const PackRef& ref, uint8_t slot, const NodeId& node) {
   if (pack.said.size() < kMaxClaimsPerPack || pack.said.contains({slot, node})) pack.said[{slot, node}].held = false;
 }
 
-bool PackLocator::complete(const PackRef& ref) {
-  return live_slots(ref) >= ref.geometry.k + ref.geometry.m;
+bool PackLocator::complete(const PackRef& ref, const Also& also) {
+  return std::ranges::none_of(live_holders(ref, also), [](const NodeId& node) { return node.is_zero(); });
 }
 
-std::vector<NodeId> PackLocator::live_holders(const PackRef& ref, const std::function<bool(const NodeId&)>& also) {
+std::vector<NodeId> PackLocator::live_holders(const PackRef& ref, const Also& also) {
   std::vector<NodeId> live(ref.geometry.k + ref.geometry.m);
   for (const auto& [key, statement] : known(ref.id).said) {
     const auto& [slot, node] = key;
@@ -67,11 +67,6 @@ std::vector<NodeId> PackLocator::live_holders(const PackRef& ref, const std::fun
     live[slot] = node;
   }
   return live;
-}
-
-uint32_t PackLocator::live_slots(const PackRef& ref) {
-  const auto live = live_holders(ref);
-  return static_cast<uint32_t>(std::ranges::count_if(live, [](const NodeId& node) { return !node.is_zero(); }));
 }
 
 void PackLocator::take(const PackRef& ref, const Answer& answer) {
@@ -151,17 +146,17 @@ std::vector<NodeId> PackLocator::others(const PackRef& ref) const {
   return list;
 }
 
-env::Task<void> PackLocator::locate(PackRef ref, bool fresh) {
+env::Task<void> PackLocator::locate(PackRef ref, bool fresh, Also also) {
   const Time asked = state_.world.clock.now();
   Use use(*this, ref.id);
   const auto permit = co_await use.lock.semaphore->acquire();
   const auto& located = known(ref.id).located;
   if (located && *located + (fresh ? Duration{} : kLocateAgain) >= asked) co_return;
-  co_await locate_locked(ref);
+  co_await locate_locked(ref, std::move(also));
   known(ref.id).located = state_.world.clock.now();
 }
 
-env::Task<void> PackLocator::locate_locked(PackRef ref) {
+env::Task<void> PackLocator::locate_locked(PackRef ref, Also also) {
   Mailbox<Answer> answers(state_.world.executor, state_.world.clock);
   env::TaskGroup group(state_.world.executor);
   std::set<NodeId> asked;
@@ -196,7 +191,7 @@ env::Task<void> PackLocator::locate_locked(PackRef ref) {
     }
     --at_work;
     if (answer->ok) take(ref, *answer);
-    if (complete(ref)) co_return;
+    if (complete(ref, also)) co_return;
   }
 }
 

@@ -20,10 +20,11 @@ class PackLocator {
 
   // Asks siblings for claims, then others that are alive, until every slot has a live holder or all were asked. At most
   // kMaxAsked nodes. When somebody asks already, or did a moment ago, the answer is shared (unless `fresh`).
-  env::Task<void> locate(PackRef ref, bool fresh = false);
-  // By slot, a live holder by its own claim; zero: none. `also`: has to agree to it, when given.
-  std::vector<NodeId> live_holders(const PackRef& ref, const std::function<bool(const NodeId&)>& also = {});
-  uint32_t live_slots(const PackRef& ref);
+  // `also`: has to agree to a holder, when given.
+  using Also = std::function<bool(const NodeId&)>;
+  env::Task<void> locate(PackRef ref, bool fresh = false, Also also = {});
+  // By slot, a live holder by its own claim; zero: none.
+  std::vector<NodeId> live_holders(const PackRef& ref, const Also& also = {});
 
   // The signed header, from whoever holds a shard; its hash is the pack's ID. Errors: too_few_peers, damaged (it is not
   // of the reference's geometry).
@@ -59,7 +60,7 @@ class PackLocator {
   };
 
   Known& known(const PackId& pack);
-  bool complete(const PackRef& ref);
+  bool complete(const PackRef& ref, const Also& also);
   void take(const PackRef& ref, const Answer& answer);
   // Nodes that may hold a shard of it, by what is known here; the surest first.
   std::vector<NodeId> siblings(const PackRef& ref);
@@ -67,7 +68,7 @@ class PackLocator {
   std::vector<NodeId> others(const PackRef& ref) const;
   env::Task<Answer> ask(PackRef ref, NodeId node);
   env::Task<Result<Header>> ask_header(PackRef ref, NodeId node);
-  env::Task<void> locate_locked(PackRef ref);
+  env::Task<void> locate_locked(PackRef ref, Also also);
   env::Task<Result<Header>> header_locked(PackRef ref);
 
   ClientState& state_;

@@ -36,10 +36,10 @@ Result<std::vector<Buffer>> encode(const content::PackHeader& header, std::vecto
 
 }  // namespace
 
-env::Task<Result<Completion>> PackCompleter::complete(PackRef ref) {
+env::Task<Result<Completion>> PackCompleter::complete(PackRef ref, PoolClient::Answers answers) {
   const auto turn = co_await places_.acquire();
-  co_await locator_.locate(ref, true);
-  std::vector<NodeId> holders = locator_.live_holders(ref);
+  co_await locator_.locate(ref, true, answers);
+  std::vector<NodeId> holders = locator_.live_holders(ref, answers);
   std::vector<uint8_t> missing;
   for (size_t slot = 0; slot < holders.size(); ++slot) {
     if (holders[slot].is_zero()) missing.push_back(static_cast<uint8_t>(slot));

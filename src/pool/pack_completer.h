@@ -13,7 +13,7 @@ class PackCompleter {
       : state_(state), locator_(locator), reader_(reader), places_(state.world.executor, 1) {}
 
   // See PoolClient::complete. One pack at a time: it is in memory as a whole.
-  env::Task<Result<Completion>> complete(PackRef ref);
+  env::Task<Result<Completion>> complete(PackRef ref, PoolClient::Answers answers);
 
  private:
   env::Task<Result<std::vector<Buffer>>> read_lanes(PackRef ref, std::shared_ptr<const content::PackHeader> header);
