@@ -180,6 +180,15 @@ TEST_CASE("an owner completes a pack at once: what is missing comes to nodes tha
   pool.crash(pool.index_of(before.holders[0]));
   pool.crash(pool.index_of(before.holders[2]));
   pool.require_readable(after, pack);
+  // With fewer than k left there is nothing to make it from.
+  std::set<NodeId> dead{before.holders[0], before.holders[2]};
+  for (const uint32_t slot : {3U, 4U, 1U}) {
+    dead.insert(after.holders[slot]);
+    pool.crash(pool.index_of(after.holders[slot]));
+  }
+  auto lost = pool.sim.run(pool.client->complete(after, [&](const NodeId& node) { return !dead.contains(node); }));
+  REQUIRE_FALSE(lost);
+  CHECK(lost.error().code == Code::too_few_peers);
 }
 
 TEST_CASE("a write returns at the quorum while a holder hangs, and is completed on a replacement") {
