@@ -253,7 +253,6 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
   // Any member may bring any pack: a sibling rebuilds those of writers that left, or never lent and so are not known.
   if (message->slot() >= header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "no such slot");
   if (size != header->geometry.shard_length) co_return fail(Code::bad_input, "not the pack's shard length");
-  if (siblings.size() > header->geometry.k + header->geometry.m) co_return fail(Code::bad_input, "too many siblings");
 
   const auto slot = static_cast<uint8_t>(message->slot());
   if (watch_ != nullptr) {

@@ -49,6 +49,7 @@ struct PackWriter::Writing {
   std::vector<Candidate> resting;  // taken from the placer while they rest after a failure: for later
   std::vector<NodeId> planned;     // by slot, for the siblings' hint
   std::vector<NodeId> holders;     // by slot, who gave a receipt
+  std::set<NodeId> in_doubt;       // asked for a slot, no answer: they may have it
   uint32_t receipts = 0;
   uint32_t in_memory = 0;              // slots
   std::set<std::string> domains;       // that gave a receipt
@@ -234,6 +235,7 @@ env::Task<void> PackWriter::fill(std::shared_ptr<Writing> pack, uint8_t slot) {
     Time wake = std::min(give_up, now + kSlowPut);  // the quorum may bring give_up forward
     if (at_work.empty() || now >= patience(*pack, at_work.back())) {
       if (auto next = take_candidate(*pack)) {
+        for (const Upload& upload : at_work) pack->in_doubt.insert(upload.to.node);
         pack->planned[slot] = next->node;
         at_work.push_back({*next, now, now, state_.peers.delivered(next->node)});
         uploads.spawn([](PackWriter& self, std::shared_ptr<Writing> writing, uint8_t number, Candidate to,
@@ -284,7 +286,10 @@ env::Task<void> PackWriter::fill(std::shared_ptr<Writing> pack, uint8_t slot) {
       if (!aside) pack->leave();
       co_return;
     }
-    if (note_failure(*pack, upload.to, end->status.error().code)) pack->resting.push_back(upload.to);
+    if (note_failure(*pack, upload.to, end->status.error().code)) {
+      pack->in_doubt.insert(upload.to.node);
+      pack->resting.push_back(upload.to);
+    }
   }
   for (const Upload& upload : at_work) note_failure(*pack, upload.to, Code::timeout);
   pack->planned[slot] = NodeId{};
@@ -305,6 +310,10 @@ env::Task<Status> PackWriter::put(std::shared_ptr<Writing> pack, uint8_t slot, C
   const content::PackHeader& header = pack->pack.header;
   wire::ShardPutRequest request = put_request(header, slot, pack->pack.crcs[slot]);
   for (const NodeId& node : pack->planned) request.add_siblings(node.is_zero() ? "" : node.raw());
+  for (const NodeId& node : pack->in_doubt) {
+    if (request.siblings_size() >= static_cast<int>(kMaxSlots)) break;
+    if (std::ranges::find(pack->planned, node) == pack->planned.end()) request.add_siblings(node.raw());
+  }
   ++state_.counters.shards_sent;
   const Buffer shard = pack->pack.shards[slot];
   const Time begun = state_.world.clock.now();

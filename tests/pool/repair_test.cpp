@@ -183,6 +183,33 @@ TEST_CASE("a node that returns after it was replaced makes its copies count, and
   pool.require_readable(pool.located(pack), pack);
 }
 
+TEST_CASE("two sets of holders that do not know of each other come about and find each other") {
+  HealingPool pool(12);
+  pool.write_all(pool.pack(8, 4));  // so that there is a session with each
+  // Shards arrive, the receipts do not: the writer takes six others.
+  for (sim::NodeIndex i = 0; i < 12; ++i) pool.sim.network().block(i, 12);
+  const auto pack = pool.pack(4, 2);
+  env::TaskGroup writing(pool.sim.executor());
+  bool written = false;
+  writing.spawn([](PoolClient& client, content::EncodedPack p, bool& done) -> env::Task<void> {
+    auto outcome = co_await client.write(std::move(p));
+    done = outcome.has_value();
+  }(*pool.client, pack, written));
+  while (!pool.whole(pack)) pool.sim.run_for(std::chrono::milliseconds(100));
+  std::set<size_t> first;
+  for (uint8_t slot = 0; slot < 6; ++slot) {
+    for (const size_t i : pool.holding(pack.header.id, slot)) first.insert(i);
+  }
+  for (sim::NodeIndex i = 0; i < 12; ++i) {
+    if (!first.contains(i)) pool.sim.network().unblock(i, 12);
+  }
+  REQUIRE(pool.within(minutes(5), [&] { return written; }));
+  REQUIRE_FALSE(pool.one_each(pack));
+  pool.sim.network().heal();
+  REQUIRE(pool.within(minutes(40), [&] { return pool.one_each(pack); }));
+  pool.require_readable(pool.located(pack), pack);
+}
+
 TEST_CASE("a surplus copy stays while the one that is to be kept cannot be proven") {
   HealingPool pool(10);
   const auto pack = pool.pack(5, 3);

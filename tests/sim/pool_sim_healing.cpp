@@ -46,10 +46,28 @@ Task<PoolSim::Whole> PoolSim::look_at_packs() {
       if (found.example.empty()) {
         found.example =
             fmt::format("slot {} of {} has {} holders ({})", slot, pack.id.short_hex(), copies[slot], where);
+        found.example_pack = pack.id;
       }
     }
   }
   co_return found;
+}
+
+// Who claims what of a pack in the eyes of each machine that knows of it.
+Task<std::string> PoolSim::known_of(PackId pack) {
+  std::string text;
+  for (size_t i = 0; i < options_.nodes; ++i) {
+    if (!counts(i)) continue;
+    auto claims = co_await holders_[i]->holder().claims_of(pack);
+    if (!claims || claims->empty()) continue;
+    text += fmt::format("\n    n{} knows", i);
+    for (const pool::Claim& claim : *claims)
+      text += fmt::format(" {}:n{}{}", claim.shard.slot, machine_of(claim.node),
+                          claim.state == pool::ClaimState::held   ? ""
+                          : claim.state == pool::ClaimState::gone ? "(gone)"
+                                                                  : "(leaving)");
+  }
+  co_return text;
 }
 
 void PoolSim::require_whole(const std::string& when) {
@@ -62,8 +80,8 @@ void PoolSim::require_whole(const std::string& when) {
   }
   sim_.trace().event(sim_.now(), "check", when);
   if (now.missing + now.twice == 0) return;
-  failure(fmt::format("{}: {} slots are missing and {} are held twice of {} packs: {}", when, now.missing, now.twice,
-                      packs_.size(), now.example));
+  failure(fmt::format("{}: {} slots are missing and {} are held twice of {} packs: {}{}", when, now.missing, now.twice,
+                      packs_.size(), now.example, sim_.run(known_of(now.example_pack))));
 }
 
 // What rebuilding all that lies there may move: k+1 times its bytes.

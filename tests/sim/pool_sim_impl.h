@@ -90,8 +90,10 @@ class PoolSim {
   struct Whole {  // of the head's packs
     size_t missing = 0, twice = 0;
     std::string example;
+    PackId example_pack;
   };
   Task<Whole> look_at_packs();
+  Task<std::string> known_of(PackId pack);
   void require_whole(const std::string& when);
   Task<uint64_t> repair_cost(size_t holder);
   uint64_t bytes_moved() const;
