@@ -34,8 +34,15 @@ inline constexpr Duration kOperationTimeout = std::chrono::seconds(30);
 // Back-off after being outbid: a random time up to first * 2^n, at most last. A round takes some ms on a LAN.
 inline constexpr Duration kFirstPause = std::chrono::milliseconds(20);
 inline constexpr Duration kLastPause = std::chrono::milliseconds(800);
-// Rounds that found too few keepers, with no newer configuration to be found, before giving up.
+// Rounds that found too few keepers, with no newer configuration to be found, before giving up: so many at least, and
+// for so long. A keeper whose daemon is started anew refuses in no time, and is not dialled again for some seconds
+// (peer::kLastBackoff); one on a busy machine is silent for longer than kKeeperTimeout, so each such round waits twice
+// as long as the one before it.
 inline constexpr int kLonelyRounds = 2;
+inline constexpr Duration kLonelyPatience = std::chrono::seconds(10);
+inline constexpr Duration kLonelyPause = std::chrono::milliseconds(500);
+inline constexpr Duration kLongestKeeperTimeout = 4 * kKeeperTimeout;
+static_assert(kKeeperTimeout + 2 * kKeeperTimeout < kOperationTimeout);
 // Requests to keepers that are finished behind an operation that has its majority already.
 inline constexpr size_t kMaxBehind = 64;
 

@@ -39,9 +39,10 @@ class Alarm {
 }  // namespace
 
 struct Proposer::Answers {
-  Answers(env::Executor& executor, RegisterConfig asked, const Ballot& under)
+  Answers(env::Executor& executor, RegisterConfig asked, const Ballot& under, Duration with)
       : config(std::move(asked)),
         ballot(under),
+        patience(with),
         verdicts(config.keepers.size()),
         values(config.keepers.size()),
         accepted(config.keepers.size()),
@@ -74,6 +75,7 @@ struct Proposer::Answers {
 
   const RegisterConfig config;
   const Ballot ballot;
+  const Duration patience;
   wire::Signed proposal;  // accept: what is proposed
   Hash proposal_hash;
   bool proposes = false;                                       // it is an accept round
@@ -105,6 +107,7 @@ Proposer::Proposer(env::World world, RegisterTransport& transport, Founding foun
       faults_(faults),
       prng_(world.random.u64()),
       session_(world.random.u64()),
+      patience_(kKeeperTimeout),
       behind_(world.executor) {
   if (founding_.kind == wire::RegisterFounding::HEAD) first_ = founding_.first;
   // A hint only, so that the first ballot of a new process is not outbid by those of the last one.
@@ -217,7 +220,7 @@ env::Task<void> Proposer::ask_prepare(Proposer& self, std::shared_ptr<Answers> a
   put_config(answers->config, request.mutable_config());
   for (int tries = 0; tries < 2; ++tries) {
     auto raw = co_await self.transport_.call(answers->config.keepers[index], wire::Method::register_prepare,
-                                             wire::encode(request), kKeeperTimeout);
+                                             wire::encode(request), answers->patience);
     if (!raw) break;
     auto response = wire::decode<wire::RegisterPrepareResponse>(ByteView(*raw));
     if (!response) break;
@@ -251,7 +254,7 @@ env::Task<void> Proposer::ask_accept(Proposer& self, std::shared_ptr<Answers> an
   for (int tries = 0; tries < 2; ++tries) {
     const NodeId keeper = answers->config.keepers[index];
     auto raw =
-        co_await self.transport_.call(keeper, wire::Method::register_accept, wire::encode(request), kKeeperTimeout);
+        co_await self.transport_.call(keeper, wire::Method::register_accept, wire::encode(request), answers->patience);
     if (!raw) break;
     auto response = wire::decode<wire::RegisterAcceptResponse>(ByteView(*raw));
     if (!response) break;
@@ -283,7 +286,7 @@ size_t Proposer::needed_of(const Answers& answers) const {
 
 env::Task<void> Proposer::gather(std::shared_ptr<Answers> answers, Time deadline) {
   Alarm alarm(world_.clock, answers->changed);
-  alarm.at(std::min(deadline, world_.clock.now() + kKeeperTimeout));
+  alarm.at(std::min(deadline, world_.clock.now() + answers->patience));
   for (;;) {
     const size_t needed = needed_of(*answers);
     const size_t agreed = answers->count(wire::AGREED);
@@ -304,7 +307,7 @@ bool Proposer::follow(const Answers& answers) {
 
 env::Task<Result<std::optional<RegisterView>>> Proposer::prepare_round(Time deadline, bool& lonely) {
   while (behind_.size() >= kMaxBehind) co_await behind_.join();
-  auto answers = std::make_shared<Answers>(world_.executor, config_, next_ballot());
+  auto answers = std::make_shared<Answers>(world_.executor, config_, next_ballot(), patience_);
   for (size_t i = 0; i < config_.keepers.size(); ++i) behind_.spawn(ask_prepare(*this, answers, i));
   co_await gather(answers, deadline);
   // A view of a configuration that turns out to be over is worth nothing, majority or not.
@@ -333,12 +336,31 @@ env::Task<Result<std::optional<RegisterView>>> Proposer::prepare_round(Time dead
   co_return std::optional<RegisterView>(std::move(view));
 }
 
+struct Proposer::Loneliness {
+  int rounds = 0;
+  Time since{};
+};
+
+env::Task<bool> Proposer::wait_for_keepers(Loneliness& lonely, Time deadline) {
+  const Time now = world_.clock.now();
+  // Who is cut off from everybody learns nothing by waiting.
+  const NodeId self = transport_.identity().node;
+  const auto nodes = transport_.nodes();
+  const bool hope = std::ranges::any_of(nodes, [&](const auto& node) { return node.usable && node.node != self; });
+  if (++lonely.rounds >= kLonelyRounds && (!hope || now - lonely.since >= kLonelyPatience)) co_return false;
+  if (now + kLonelyPause >= deadline) co_return false;
+  patience_ = std::min(2 * patience_, kLongestKeeperTimeout);
+  co_await env::sleep_for(world_.clock, kLonelyPause);
+  co_return true;
+}
+
 env::Task<Result<RegisterView>> Proposer::prepare(Time deadline) {
   if (transport_.identity().member.id() != founding_.owner) {
     co_return fail(Code::denied, "only the owner's devices may use a register");
   }
-  int lonely_rounds = 0;
-  for (int round = 0; round < kMaxRounds && world_.clock.now() < deadline; ++round) {
+  Loneliness loneliness;
+  for (int round = 0; round < kMaxRounds && world_.clock.now() < deadline;) {
+    if (loneliness.rounds == 0) loneliness.since = world_.clock.now();
     if (!known_) {
       if (founding_.kind == wire::RegisterFounding::HEAD) {
         adopt(founding_.first, nullptr, nullptr);
@@ -351,6 +373,8 @@ env::Task<Result<RegisterView>> Proposer::prepare(Time deadline) {
           if (peeks_answered_ == peeks_asked_ && peeks_asked_ > 0) {
             co_return fail(Code::not_found, "none of the pool's nodes keeps this account");
           }
+          const bool again = co_await wait_for_keepers(loneliness, deadline);
+          if (again) continue;
           co_return fail(Code::too_few_peers, "no keeper of this account among the nodes that answered");
         }
       }
@@ -365,6 +389,7 @@ env::Task<Result<RegisterView>> Proposer::prepare(Time deadline) {
       auto done = co_await propose(**view, seal, deadline);
       if (!done) co_return fail(std::move(done.error()));
       if (!*done) co_await back_off(round);
+      ++round;
       continue;
     }
     if (*view) co_return std::move(**view);
@@ -372,9 +397,13 @@ env::Task<Result<RegisterView>> Proposer::prepare(Time deadline) {
       auto newer = co_await discover(deadline);
       if (!newer) co_return fail(std::move(newer.error()));
       if (*newer) continue;
-      if (++lonely_rounds >= kLonelyRounds) break;
+      const bool again = co_await wait_for_keepers(loneliness, deadline);
+      if (!again) break;
+      continue;
     }
+    loneliness.rounds = 0;
     if (config_ == asked) co_await back_off(round);
+    ++round;
   }
   co_return fail(Code::too_few_peers, "the register's keepers could not be brought to agree");
 }
@@ -382,7 +411,7 @@ env::Task<Result<RegisterView>> Proposer::prepare(Time deadline) {
 env::Task<Result<bool>> Proposer::propose(RegisterView view, Value value, Time deadline) {
   CAIRN_ASSERT(view.config == config_);
   while (behind_.size() >= kMaxBehind) co_await behind_.join();
-  auto answers = std::make_shared<Answers>(world_.executor, config_, view.ballot);
+  auto answers = std::make_shared<Answers>(world_.executor, config_, view.ballot, patience_);
   answers->proposal = value.encoded;
   answers->proposal_hash = value.body_hash;
   answers->proposes = true;

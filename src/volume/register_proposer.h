@@ -61,6 +61,9 @@ class Proposer {
   bool follow(const Answers& answers);
   Result<Value> check_value(const wire::Signed& message);
   env::Task<Result<std::optional<RegisterView>>> prepare_round(Time deadline, bool& lonely);
+  // After a round that found too few keepers: pauses before the next one, or false: it is time to give up.
+  struct Loneliness;
+  env::Task<bool> wait_for_keepers(Loneliness& lonely, Time deadline);
 
   env::World world_;
   RegisterTransport& transport_;
@@ -70,6 +73,7 @@ class Proposer {
   env::Prng prng_;
   uint64_t session_;
   uint64_t counter_ = 0;  // the highest seen
+  Duration patience_;     // with one keeper in one round; grows while they are silent
   bool known_ = false;
   RegisterConfig config_;                        // when known
   wire::RegisterOrigin origin_;                  // of config_, epoch > 0

@@ -37,9 +37,11 @@ class Machine final : public RegisterTransport {
 };
 
 struct ClusterOptions {
-  double loss = 0;    // of messages, one way
-  double repeat = 0;  // of requests
-  double slow = 0;    // of messages: up to 2 s late
+  double loss = 0;      // of messages, one way
+  double repeat = 0;    // of requests
+  double slow = 0;      // of messages: up to 2 s late
+  Duration busy{};      // every request waits so long at its keeper
+  bool refuse = false;  // a machine that is down says so at once, as one without the daemon does; else nothing is heard
   AcceptorFaults faults;
 };
 
@@ -118,6 +120,8 @@ class Cluster {
     });
   }
   bool repeats() { return sim.prng().chance(options_.repeat); }
+  bool refuses(size_t to) const { return options_.refuse && !up(to); }
+  Duration busy() const { return options_.busy; }
   std::vector<KeeperCandidate> candidates() const {
     std::vector<KeeperCandidate> all;
     for (size_t i = 0; i < identities_.size(); ++i) {
@@ -179,9 +183,11 @@ inline std::vector<KeeperCandidate> Machine::nodes() const {
 inline env::Task<Result<Bytes>> Machine::call(NodeId to, wire::Method method, Bytes body, Duration timeout) {
   const auto target = cluster_.find(to);
   if (!target) co_return fail(Code::unreachable);
+  if (cluster_.refuses(*target)) co_return fail(Code::unreachable, "connection refused");
   env::OneShot<Result<Bytes>> answer(world().executor);
   const auto serve = [](Cluster& cluster, size_t from, size_t at, wire::Method what, Bytes request,
                         env::OneShot<Result<Bytes>> out) -> env::Task<void> {
+    if (cluster.busy() > Duration{}) co_await env::sleep_for(cluster.machine(at).world().clock, cluster.busy());
     auto result = co_await cluster.machine(at).server().handle(what, cluster.member().id(), std::move(request));
     cluster.carry(at, from, [out, result = std::move(result)]() mutable { out.set(std::move(result)); });
   };

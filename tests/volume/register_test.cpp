@@ -112,6 +112,37 @@ TEST_CASE("a write without a majority says that nothing was sent, and loses noth
   CHECK(again->content == content("kept"));
 }
 
+TEST_CASE("keepers that are started anew are waited for, however fast they are seen to be away") {
+  Cluster cluster(31, 4, {.refuse = true});
+  cluster.set_lending(3);
+  auto founding = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
+  Register reg(cluster.machine(3).world(), cluster.machine(3), *founding);
+  auto state = cluster.run(reg.write({}, content("x")));
+  REQUIRE(state);
+  cluster.crash(0);
+  cluster.crash(1);
+  cluster.sim.after(std::chrono::seconds(3), [&] {
+    cluster.restart(0);
+    cluster.restart(1);
+  });
+  auto seen = cluster.run(reg.read());
+  REQUIRE(seen);
+  CHECK(seen->content == content("x"));
+}
+
+TEST_CASE("keepers on machines that take seconds for each answer are waited for") {
+  Cluster cluster(32, 4);
+  cluster.set_lending(3);
+  auto founding = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
+  Register reg(cluster.machine(3).world(), cluster.machine(3), *founding);
+  auto state = cluster.run(reg.write({}, content("x")));
+  REQUIRE(state);
+  cluster.set_options({.busy = std::chrono::milliseconds(4500)});
+  auto seen = cluster.run(reg.read());
+  REQUIRE(seen);
+  CHECK(seen->content == content("x"));
+}
+
 TEST_CASE("a register moves from one keeper to three to five, and a stranger to the change finds it") {
   Cluster cluster(9, 7);
   cluster.set_lending(1);
