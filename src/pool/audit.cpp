@@ -200,9 +200,14 @@ void Auditor::suspect(const ShardId& shard, const NodeId& node) {
 
 // --- what follows from an answer ---
 
-void Auditor::set_distrusted(const ShardId& shard, Doubt& doubt, bool distrusted) {
+void Auditor::set_distrusted(const Key& key, Doubt& doubt, bool distrusted) {
   if (std::exchange(doubt.distrusted, distrusted) == distrusted) return;
-  if (changed_) changed_(shard);
+  if (distrusted) {
+    distrusted_nodes_.insert(key.second);
+  } else {
+    distrusted_nodes_.erase(distrusted_nodes_.find(key.second));
+  }
+  if (changed_) changed_(key.first);
 }
 
 void Auditor::take(const NodeId& node, const Asked& asked) {
@@ -215,7 +220,7 @@ void Auditor::take(const NodeId& node, const Asked& asked) {
     if (found == doubts_.end() || found->second.challenge.leaf != asked.challenge.leaf) return;
     Doubt cleared = found->second;
     doubts_.erase(found);
-    set_distrusted(key.first, cleared, false);
+    set_distrusted(key, cleared, false);
     return;
   }
   if (found == doubts_.end() && doubts_.size() >= kMaxDistrusted) return;
@@ -233,7 +238,7 @@ void Auditor::take(const NodeId& node, const Asked& asked) {
                          key.first.pack.short_hex(), key.first.slot, doubt.challenge.leaf);
     }
     doubt.when = now + options_.distrust_retry;
-    set_distrusted(key.first, doubt, true);
+    set_distrusted(key, doubt, true);
   }
   doubts_changed_.notify_all();
 }
@@ -262,7 +267,7 @@ env::Task<void> Auditor::follow_up(Key key) {
     if (found == doubts_.end()) return;
     Doubt gone = found->second;
     doubts_.erase(found);
-    set_distrusted(key.first, gone, false);
+    set_distrusted(key, gone, false);
   };
   doubts_[key].when = world_.clock.now() + options_.retry;
   // Who is not there, or says itself that it no longer has it, is no matter for audits.

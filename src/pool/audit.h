@@ -50,6 +50,8 @@ class Auditor {
   void suspect(const ShardId& shard, const NodeId& node);
   // Its audits failed: the node's claim for it does not count.
   bool distrusted(const ShardId& shard, const NodeId& node) const;
+  // For any shard: it is given no others.
+  bool distrusted(const NodeId& node) const { return distrusted_nodes_.contains(node); }
   // Called on the strand when distrusted() changed for a shard.
   void on_change(std::function<void(const ShardId&)> handler) { changed_ = std::move(handler); }
   AuditCounters counters() const { return counters_; }
@@ -81,7 +83,7 @@ class Auditor {
   env::Task<std::vector<Asked>> ask(NodeId node, std::vector<Challenge> challenges);
   env::Task<std::vector<ShardId>> sample(NodeId node);
   void take(const NodeId& node, const Asked& asked);
-  void set_distrusted(const ShardId& shard, Doubt& doubt, bool distrusted);
+  void set_distrusted(const Key& key, Doubt& doubt, bool distrusted);
   env::Task<void> audit_loop();
   env::Task<void> follow_up_loop();
   env::Task<void> follow_up(Key key);
@@ -95,6 +97,7 @@ class Auditor {
   const AuditOptions options_;
   AuditCounters counters_;
   std::map<Key, Doubt> doubts_;
+  std::multiset<NodeId> distrusted_nodes_;  // once for each shard
   NodeId last_asked_;
   std::function<void(const ShardId&)> changed_;
   RateLimit log_limit_{10, std::chrono::minutes(1)};

@@ -32,8 +32,10 @@ Repair::Repair(env::World world, peer::Peers& peers, Holder& holder, ShardMover&
   peers_.serve(wire::Method::repair_intent, peer::Access::members,
                [this](peer::Request request) { return serve_intent(std::move(request)); });
   holder_.on_news([this](const ShardId& shard, const NodeId& node, ClaimState state) { on_news(shard, node, state); });
-  mover_.distrust([this](const ShardId& shard, const NodeId& node) { return auditor_.distrusted(shard, node); },
-                  [this](const ShardId& shard, const NodeId& node) { auditor_.suspect(shard, node); });
+  mover_.set_trust(
+      {.bad_source = [this](const ShardId& shard, const NodeId& node) { return auditor_.distrusted(shard, node); },
+       .bad_keeper = [this](const NodeId& node) { return auditor_.distrusted(node); },
+       .found_bad = [this](const ShardId& shard, const NodeId& node) { auditor_.suspect(shard, node); }});
   auditor_.on_change([this](const ShardId& shard) { schedule(shard.pack, world_.clock.now()); });
 }
 

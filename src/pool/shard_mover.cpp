@@ -50,12 +50,6 @@ ShardMover::ShardMover(env::World world, peer::Peers& peers, Holder& holder, Mov
       throttle_(world.clock, options.bytes_per_second, [this] { return serves_clients(); }),
       places_(world.executor, kMovesAtOnce) {}
 
-void ShardMover::distrust(std::function<bool(const ShardId&, const NodeId&)> distrusted,
-                          std::function<void(const ShardId&, const NodeId&)> found_bad) {
-  distrusted_ = std::move(distrusted);
-  found_bad_ = std::move(found_bad);
-}
-
 bool ShardMover::serves_clients() {
   const HolderCounters counters = holder_.counters();
   const uint64_t served = counters.shards_taken + counters.shards_served - counters.background;
@@ -126,6 +120,7 @@ std::optional<NodeId> ShardMover::choose(const PackPicture& picture, const std::
     if (self || !node.lends || node.leaving || avoid.contains(node.id)) continue;
     // Who is only suspected of being away may be, and would be waited for.
     if (peers_.state(node.id) != peer::NodeState::alive) continue;
+    if (trust_.bad_keeper && trust_.bad_keeper(node.id)) continue;
     candidates.push_back(std::move(candidate));
   }
   const content::PackGeometry& geometry = picture.header.geometry;
@@ -160,7 +155,7 @@ std::vector<ShardMover::Source> ShardMover::sources(const PackPicture& picture, 
     if (std::ranges::find(picture.here, s) != picture.here.end()) ranked.push_back({{s, self}, Hash{}});
     for (const auto& holding : picture.slots[s]) {
       if (holding.node == self || !peers_.usable(holding.node)) continue;
-      if (distrusted_ && distrusted_({picture.header.id, s}, holding.node)) continue;
+      if (trust_.bad_source && trust_.bad_source({picture.header.id, s}, holding.node)) continue;
       const uint8_t key[1] = {slot};
       ranked.push_back(
           {{s, holding.node}, crypto::sha256({picture.header.id.view(), ByteView(key), holding.node.view()})});
@@ -203,7 +198,7 @@ env::Task<Result<Buffer>> ShardMover::fetch(const PackPicture& picture, Source s
       co_await peer::ask<wire::ShardGetResponse>(peers_, source.node, wire::Method::shard_get, request, kFetchTimeout);
   if (!reply) {
     if (reply.error().code == Code::not_found || reply.error().code == Code::corrupt) {
-      if (found_bad_) found_bad_(shard, source.node);
+      if (trust_.found_bad) trust_.found_bad(shard, source.node);
     }
     co_return fail(std::move(reply.error()));
   }
@@ -225,7 +220,7 @@ env::Task<Result<Buffer>> ShardMover::fetch(const PackPicture& picture, Source s
   ++counters_.bad_sources;
   world_.log.warning("bad_shard", "holder={} pack={} slot={} what=\"bytes that fail their proof\"",
                      source.node.short_hex(), shard.pack.short_hex(), shard.slot);
-  if (found_bad_) found_bad_(shard, source.node);
+  if (trust_.found_bad) trust_.found_bad(shard, source.node);
   co_return fail(Code::corrupt, "bytes that fail their proof");
 }
 

@@ -76,9 +76,13 @@ class ShardMover {
   // Until `node` is known to claim the shard; Code::timeout.
   env::Task<Status> wait_for_claim(ShardId shard, NodeId node, Duration timeout);
 
-  // Asked of every source before it is used, and told of those whose bytes failed their proof.
-  void distrust(std::function<bool(const ShardId&, const NodeId&)> distrusted,
-                std::function<void(const ShardId&, const NodeId&)> found_bad);
+  // What audits have to say; each may be empty.
+  struct Trust {
+    std::function<bool(const ShardId&, const NodeId&)> bad_source;  // asked of every source before it is used
+    std::function<bool(const NodeId&)> bad_keeper;                  // asked of every node before it is given a shard
+    std::function<void(const ShardId&, const NodeId&)> found_bad;   // told of sources whose bytes failed their proof
+  };
+  void set_trust(Trust trust) { trust_ = std::move(trust); }
   MoverCounters counters() const { return counters_; }
   Throttle& throttle() { return throttle_; }
 
@@ -119,8 +123,7 @@ class ShardMover {
     Time until{};
   };
   std::multimap<PackId, Placed> placed_;  // shards whose claims are on their way
-  std::function<bool(const ShardId&, const NodeId&)> distrusted_;
-  std::function<void(const ShardId&, const NodeId&)> found_bad_;
+  Trust trust_;
 };
 
 }  // namespace cairn::pool

@@ -109,12 +109,29 @@ TEST_CASE("rebuilding goes past a source that lies and names it") {
   const size_t at = pool.index_of(ref.holders[4]);
   std::set<NodeId> bad;
   ShardMover& mover = pool.mover(at);
-  mover.distrust({}, [&](const ShardId&, const NodeId& node) { bad.insert(node); });
+  mover.set_trust({.found_bad = [&](const ShardId&, const NodeId& node) { bad.insert(node); }});
   auto placed = pool.sim.run(mover.rebuild({ref.id, 0}));
   REQUIRE(placed);
   CHECK(pool.holds(pool.index_of(*placed), {ref.id, 0}));
   for (const NodeId& node : bad) CHECK((node == ref.holders[1] || node == ref.holders[2]));
   CHECK(mover.counters().bad_sources == bad.size());
+}
+
+TEST_CASE("who failed an audit is given no further shards") {
+  MoverPool pool(8);
+  const PackRef ref = pool.write_all(pool.pack(4, 2));
+  pool.let_claims_spread();
+  ShardMover& mover = pool.mover(pool.index_of(ref.holders[0]));
+  auto picture = pool.sim.run(mover.look(ref.id));
+  REQUIRE(picture);
+  std::set<NodeId> bad;
+  mover.set_trust({.bad_keeper = [&](const NodeId& node) { return bad.contains(node); }});
+  for (int spare = 0; spare < 2; ++spare) {
+    const auto chosen = mover.choose(*picture, {});
+    REQUIRE(chosen);
+    REQUIRE(bad.insert(*chosen).second);
+  }
+  REQUIRE_FALSE(mover.choose(*picture, {}));
 }
 
 TEST_CASE("a rebuilt shard goes to the domain with the fewest of its pack, and past a full node") {
