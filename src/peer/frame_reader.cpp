@@ -15,11 +15,13 @@ env::Task<Status> FrameReader::fill(size_t least) {
     begin_ = 0;
   }
   while (end_ - begin_ < least) {
+    if (was_full_ && buffer_.size() < kReadBuffer) buffer_.resize(kReadBuffer);
     auto got = co_await stream_.read_some(MutableByteView(buffer_).subspan(end_));
     if (!got) co_return fail(std::move(got.error()));
     if (*got == 0) co_return fail(Code::closed, "the peer ended the session");
     end_ += *got;
     total_ += *got;
+    was_full_ = end_ == buffer_.size();
   }
   co_return Status{};
 }

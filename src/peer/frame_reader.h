@@ -10,7 +10,7 @@ namespace cairn::peer {
 // One reader at a time; the stream outlives it. A call that is destroyed half-way has lost its place: end the session.
 class FrameReader {
  public:
-  explicit FrameReader(env::Stream& stream) : stream_(stream), buffer_(kReadBuffer) {}
+  explicit FrameReader(env::Stream& stream) : stream_(stream), buffer_(kFirstReadBuffer) {}
 
   // The next header, checked against the method's limits. Code::closed at the end of the stream, else those of
   // FrameHeader::decode and Stream::read_some.
@@ -26,6 +26,7 @@ class FrameReader {
   env::Stream& stream_;
   Bytes buffer_;
   size_t begin_ = 0, end_ = 0;
+  bool was_full_ = false;  // the last read took all there was room for
   uint64_t total_ = 0;
 };
 

@@ -45,8 +45,10 @@ void Gossip::tick() {
   if (!swim_) {
     if (const auto node = choose_to_follow()) begin_round(*node);
   }
-  const bool alone = std::ranges::none_of(others(), [&](const NodeId& node) {
-    return (swim_ ? swim_->state(node) : follower_.state(node, world_.clock.now())) == NodeState::alive;
+  const bool alone = !membership_.any_node([&](const NodeInfo& info) {
+    if (info.id == identity_.node && swim_) return false;
+    const NodeState state = swim_ ? swim_->state(info.id) : follower_.state(info.id, world_.clock.now());
+    return state == NodeState::alive && sessions_.reachable(info.id);
   });
   if (!alone || rounds_.size() >= kMaxGossipRounds) return;
   if (!bootstrap_.empty()) rounds_.spawn(Gossip::bootstrap(this, bootstrap_[next_bootstrap_++ % bootstrap_.size()]));
@@ -58,10 +60,10 @@ void Gossip::tick() {
 // Nodes that can be asked; this process's own node only when another process serves it.
 std::vector<NodeId> Gossip::others() const {
   std::vector<NodeId> nodes;
-  for (const NodeInfo& info : membership_.nodes()) {
-    if (info.id == identity_.node && swim_) continue;
-    if (sessions_.reachable(info.id)) nodes.push_back(info.id);
-  }
+  membership_.any_node([&](const NodeInfo& info) {
+    if (!(info.id == identity_.node && swim_) && sessions_.reachable(info.id)) nodes.push_back(info.id);
+    return false;
+  });
   return nodes;
 }
 

@@ -55,6 +55,7 @@ inline constexpr Duration kFollowerDoubt = std::chrono::seconds(10);
 // News in one message: a dozen records, or all doubts of a bad day; more come with the next.
 inline constexpr size_t kMaxNewsBytes = 8 * kKiB;
 inline constexpr int kMaxNewsPerMessage = 256;
+inline constexpr size_t kSkippedNews = 16;
 // Each piece of news is sent kRetransmit * ln(n) times by each node that has it: all but about n^-2 of the nodes get it
 // (SWIM, section 4.1), and push-pull reaches those.
 inline constexpr double kRetransmit = 2;
@@ -129,7 +130,9 @@ inline constexpr size_t kJoinedPart = 4 * kKiB;
 // Queued bytes beyond which new requests of this side wait for the writer.
 inline constexpr size_t kMaxWriteQueue = 16 * kMiB;
 // Small frames are read through one buffer of this size; payloads go straight to where they belong.
+// It begins small: most sessions carry nothing but gossip, and a node may have a thousand.
 inline constexpr size_t kReadBuffer = 64 * kKiB;
+inline constexpr size_t kFirstReadBuffer = 4 * kKiB;
 // After a failed dial the next one to that node waits, doubled each time up to the larger value.
 inline constexpr Duration kFirstBackoff = std::chrono::milliseconds(250);
 inline constexpr Duration kLastBackoff = std::chrono::seconds(15);

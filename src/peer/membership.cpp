@@ -41,6 +41,9 @@ struct KnownNode {
   NodeInfo info;
   Certificate certificate;
   wire::NodeEntry entry;
+  // What admits() said when the log had this version: tables are walked far more often than the log changes.
+  mutable uint64_t asked_at = UINT64_MAX;
+  mutable bool admitted = false;
 };
 
 // The record within limits and of the certificate's device. Says nothing about who is admitted.
@@ -110,7 +113,14 @@ struct Membership::State {
 
   const KnownNode* admitted(const NodeId& id) const {
     const auto found = nodes.find(id);
-    return found != nodes.end() && admits(found->second.certificate) ? &found->second : nullptr;
+    return found != nodes.end() && admits(found->second) ? &found->second : nullptr;
+  }
+  bool admits(const KnownNode& node) const {
+    if (node.asked_at != log_version) {
+      node.asked_at = log_version;
+      node.admitted = admits(node.certificate).has_value();
+    }
+    return node.admitted;
   }
 
   Status admits(const Certificate& certificate) const {
@@ -256,7 +266,7 @@ const NodeInfo* Membership::node(const NodeId& id) const {
 
 bool Membership::removed(const NodeId& id) const {
   const auto found = state_->nodes.find(id);
-  return found != state_->nodes.end() && !state_->admits(found->second.certificate);
+  return found != state_->nodes.end() && !state_->admits(found->second);
 }
 
 const Certificate* Membership::certificate(const NodeId& id) const {
@@ -266,16 +276,22 @@ const Certificate* Membership::certificate(const NodeId& id) const {
 
 std::vector<NodeInfo> Membership::nodes() const {
   std::vector<NodeInfo> nodes;
+  nodes.reserve(state_->nodes.size());
   for (const auto& [id, node] : state_->nodes) {
-    if (state_->admits(node.certificate)) nodes.push_back(node.info);
+    if (state_->admits(node)) nodes.push_back(node.info);
   }
   return nodes;
+}
+
+bool Membership::any_node(const std::function<bool(const NodeInfo&)>& wanted) const {
+  return std::ranges::any_of(
+      state_->nodes, [&](const auto& known) { return state_->admits(known.second) && wanted(known.second.info); });
 }
 
 std::vector<NodeInfo> Membership::removed_nodes() const {
   std::vector<NodeInfo> nodes;
   for (const auto& [id, node] : state_->nodes) {
-    if (!state_->admits(node.certificate)) nodes.push_back(node.info);
+    if (!state_->admits(node)) nodes.push_back(node.info);
   }
   return nodes;
 }
@@ -283,7 +299,7 @@ std::vector<NodeInfo> Membership::removed_nodes() const {
 std::vector<wire::NodeEntry> Membership::node_entries() const {
   std::vector<wire::NodeEntry> entries;
   for (const auto& [id, node] : state_->nodes) {
-    if (state_->admits(node.certificate)) entries.push_back(node.entry);
+    if (state_->admits(node)) entries.push_back(node.entry);
   }
   return entries;
 }
@@ -296,7 +312,7 @@ wire::GossipRequest Membership::digest() const {
     chain->set_sequence(height);
   }
   for (const auto& [id, node] : state_->nodes) {
-    if (!state_->admits(node.certificate)) continue;
+    if (!state_->admits(node)) continue;
     auto* known = digest.add_nodes();
     known->set_node(id.raw());
     known->set_boot_seq(node.info.boot_seq);
@@ -311,7 +327,7 @@ uint64_t Membership::summary() const {
     hash = 0;
     for (const auto& [author, height] : state_->log.heights()) *hash ^= short_hash(author, height, UINT64_MAX);
     for (const auto& [id, node] : state_->nodes) {
-      if (state_->admits(node.certificate)) *hash ^= short_hash(node.info);
+      if (state_->admits(node)) *hash ^= short_hash(node.info);
     }
   }
   return *hash;

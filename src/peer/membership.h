@@ -88,7 +88,9 @@ class Membership {
   bool removed(const NodeId& id) const;                    // known, but its member was removed or it was revoked
   const Certificate* certificate(const NodeId& id) const;  // of a known node, likewise
   std::vector<NodeInfo> nodes() const;                     // by NodeId, without revoked ones
-  std::vector<NodeInfo> removed_nodes() const;             // the others that are known, by NodeId: for showing them
+  // The same without copies: stops at the first for which `wanted` says yes, and tells whether there was one.
+  bool any_node(const std::function<bool(const NodeInfo&)>& wanted) const;
+  std::vector<NodeInfo> removed_nodes() const;  // the others that are known, by NodeId: for showing them
   std::vector<wire::NodeEntry> node_entries() const;
 
   // Push-pull: what I have by digest; what the other lacks, and which of its things I want; what I took from an answer;

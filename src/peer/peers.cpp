@@ -76,7 +76,10 @@ class Peers::Impl {
         swim.set_options(profile());
       } else {
         std::set<NodeId> nodes;
-        for (const NodeInfo& info : membership.nodes()) nodes.insert(info.id);
+        membership.any_node([&](const NodeInfo& info) {
+          nodes.insert(info.id);
+          return false;
+        });
         follower.keep_only(nodes);
       }
     }
@@ -100,9 +103,8 @@ class Peers::Impl {
   }
 
   SwimOptions profile() const {
-    const auto nodes = membership.nodes();
-    const bool lan = std::ranges::all_of(nodes, [](const NodeInfo& info) {
-      return std::ranges::all_of(info.addresses, [](const env::Address& address) { return is_private(address.host); });
+    const bool lan = !membership.any_node([](const NodeInfo& info) {
+      return !std::ranges::all_of(info.addresses, [](const env::Address& address) { return is_private(address.host); });
     });
     SwimOptions chosen = lan ? SwimOptions::lan() : SwimOptions::wan();
     chosen.least_suspicion = options.least_suspicion.value_or(kLeastSuspicion);
@@ -285,9 +287,10 @@ std::optional<Duration> Peers::last_heard(const NodeId& node) const {
 
 std::vector<NodeId> Peers::live_nodes() const {
   std::vector<NodeId> nodes;
-  for (const NodeInfo& info : impl_->membership.nodes()) {
+  impl_->membership.any_node([&](const NodeInfo& info) {
     if (impl_->state(info.id) == NodeState::alive) nodes.push_back(info.id);
-  }
+    return false;
+  });
   return nodes;
 }
 

@@ -27,9 +27,10 @@ const PoolRoster::Rings& PoolRoster::rings() const {
   if (seen_ == membership_.roster_version()) return rings_;
   seen_ = membership_.roster_version();
   rings_ = {};
-  for (const NodeInfo& info : membership_.nodes()) {
+  membership_.any_node([&](const NodeInfo& info) {
     if (!info.leaving || info.id == identity_.node) rings_.members.push_back(info.id);
-  }
+    return false;
+  });
   const size_t size = rings_.members.size();
   for (uint32_t i = 0; i < size; ++i) rings_.index[rings_.members[i]] = i;
   for (uint32_t ring = 0; ring < kRings; ++ring) {

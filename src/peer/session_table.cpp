@@ -168,7 +168,9 @@ bool SessionTable::has_session(const NodeId& node) const {
 }
 
 bool SessionTable::reachable(const NodeId& node) const {
-  return has_session(node) || !addresses_of(node).empty();
+  if (const NodeInfo* info = membership_.node(node); info && !info->addresses.empty()) return true;
+  const auto found = contacts_.find(node);
+  return found != contacts_.end() && (found->second.hint || best(found->second));
 }
 
 std::vector<env::Address> SessionTable::addresses_of(const NodeId& node) const {

@@ -23,9 +23,12 @@ std::vector<std::string> NewsQueue::take(const NodeId& to, size_t limit, size_t 
   std::vector<std::string> taken;
   std::vector<std::pair<Place, Item>> again;
   size_t left = bytes;
+  size_t too_large = 0;
   for (auto next = order_.begin(); next != order_.end() && taken.size() < static_cast<size_t>(kMaxNewsPerMessage);) {
     const size_t size = next->second.encoded.size() + 8;
     if (next->second.from == to || (size > left && !taken.empty())) {
+      // Smaller ones behind it may still fit, but a long queue is not searched for them.
+      if (size > left && ++too_large > kSkippedNews) break;
       ++next;
       continue;
     }

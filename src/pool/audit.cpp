@@ -314,10 +314,11 @@ env::Task<void> Auditor::audit_loop() {
     co_await env::sleep_for(world_.clock, options_.every);
     // The next node, in the order of their IDs, that is there and has something in common with this one.
     std::vector<NodeId> round;
-    for (const peer::NodeInfo& node : peers_.membership().nodes()) {
+    peers_.membership().any_node([&](const peer::NodeInfo& node) {
       if (node.id != peers_.identity().node && peers_.state(node.id) == peer::NodeState::alive)
         round.push_back(node.id);
-    }
+      return false;
+    });
     std::ranges::sort(round);
     std::ranges::rotate(round, std::ranges::upper_bound(round, last_asked_));
     for (const NodeId& node : round) {

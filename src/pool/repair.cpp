@@ -73,7 +73,10 @@ Presence Repair::presence(const NodeId& node, Time& away_since) const {
 void Repair::look_at_states() {
   const Time now = world_.clock.now();
   std::set<NodeId> all;
-  for (const peer::NodeInfo& node : peers_.membership().nodes()) all.insert(node.id);
+  peers_.membership().any_node([&](const peer::NodeInfo& node) {
+    all.insert(all.end(), node.id);
+    return false;
+  });
   for (const auto& [node, seen] : nodes_) all.insert(node);  // also those that were removed since
   all.erase(peers_.identity().node);
   size_t there = 1;

@@ -32,19 +32,30 @@ class SimListener final : public env::Listener {
 
 }  // namespace
 
+SimNetwork::Link& SimNetwork::link(NodeIndex from, NodeIndex to) {
+  if (links_.size() <= from) links_.resize(from + 1);
+  return links_[from][to];
+}
+
+const SimNetwork::Link* SimNetwork::find_link(NodeIndex from, NodeIndex to) const {
+  if (links_.size() <= from) return nullptr;
+  const auto found = links_[from].find(to);
+  return found == links_[from].end() ? nullptr : &found->second;
+}
+
 const LinkOptions& SimNetwork::link_options(NodeIndex from, NodeIndex to) const {
-  const auto link = links_.find({from, to});
-  return link != links_.end() && link->second.options ? *link->second.options : default_link_;
+  const Link* link = find_link(from, to);
+  return link != nullptr && link->options ? *link->options : default_link_;
 }
 
 Duration SimNetwork::delay(NodeIndex from, NodeIndex to, uint64_t bytes) {
-  const LinkOptions& link = link_options(from, to);
-  const auto transfer = static_cast<int64_t>(bytes * 1'000'000'000 / std::max<uint64_t>(1, link.bytes_per_second));
-  const auto jitter = static_cast<uint64_t>(link.jitter.count());
+  const LinkOptions& options = link_options(from, to);
+  const auto transfer = static_cast<int64_t>(bytes * 1'000'000'000 / std::max<uint64_t>(1, options.bytes_per_second));
+  const auto jitter = static_cast<uint64_t>(options.jitter.count());
   if (from == to) return std::chrono::microseconds(20);
-  Time& free_at = links_[{from, to}].free_at;
+  Time& free_at = link(from, to).free_at;
   free_at = std::max(world_.now(), free_at) + Duration(transfer);
-  return free_at - world_.now() + link.latency + Duration(static_cast<int64_t>(world_.prng().below(jitter + 1)));
+  return free_at - world_.now() + options.latency + Duration(static_cast<int64_t>(world_.prng().below(jitter + 1)));
 }
 
 void SimNetwork::sent(NodeIndex from, NodeIndex to, ByteView bytes) {
@@ -56,12 +67,15 @@ void SimNetwork::sent(NodeIndex from, NodeIndex to, ByteView bytes) {
 }
 
 void SimNetwork::block(NodeIndex from, NodeIndex to) {
-  if (from != to) blocked_.insert({from, to});
+  if (from == to) return;
+  if (blocked_.size() <= from) blocked_.resize(from + 1);
+  blocked_[from].insert(to);
 }
 
 void SimNetwork::unblock(NodeIndex from, NodeIndex to) {
-  if (blocked_.erase({from, to}) == 0) return;
-  for (const auto& connection : live()) {
+  if (!blocked(from, to)) return;
+  blocked_[from].erase(to);
+  for (const auto& connection : live_between(from, to)) {
     for (const size_t side : {0, 1}) {
       if (connection->pipes[side].from == from && connection->pipes[side].to == to) connection->flush(side);
     }
@@ -77,14 +91,13 @@ void SimNetwork::partition(const std::set<NodeIndex>& side) {
 }
 
 void SimNetwork::heal() {
-  while (!blocked_.empty()) unblock(blocked_.begin()->first, blocked_.begin()->second);
+  for (NodeIndex from = 0; from < blocked_.size(); ++from) {
+    while (!blocked_[from].empty()) unblock(from, *blocked_[from].begin());
+  }
 }
 
 void SimNetwork::reset_streams(NodeIndex a, NodeIndex b) {
-  for (const auto& connection : live()) {
-    const NodeIndex first = connection->ends[0].node;
-    const NodeIndex second = connection->ends[1].node;
-    if (!(first == a && second == b) && !(first == b && second == a)) continue;
+  for (const auto& connection : live_between(a, b)) {
     ++total_.resets;
     connection->break_end(0);
     connection->break_end(1);
@@ -92,14 +105,42 @@ void SimNetwork::reset_streams(NodeIndex a, NodeIndex b) {
 }
 
 LinkCounters SimNetwork::counters(NodeIndex from, NodeIndex to) const {
-  const auto link = links_.find({from, to});
-  return link == links_.end() ? LinkCounters{} : link->second.counters;
+  const Link* link = find_link(from, to);
+  return link == nullptr ? LinkCounters{} : link->counters;
 }
+
+namespace {
+
+void add_live(const std::map<uint64_t, std::weak_ptr<Connection>>& some,
+              std::vector<std::shared_ptr<Connection>>& all) {
+  for (const auto& [id, weak] : some) {
+    if (auto connection = weak.lock()) all.push_back(std::move(connection));
+  }
+}
+
+}  // namespace
 
 std::vector<std::shared_ptr<Connection>> SimNetwork::live() const {
   std::vector<std::shared_ptr<Connection>> all;
-  for (const auto& [id, weak] : connections_) {
-    if (auto connection = weak.lock()) all.push_back(std::move(connection));
+  for (const auto& lower : connections_) {
+    for (const auto& [higher, some] : lower) add_live(some, all);
+  }
+  return all;
+}
+
+std::vector<std::shared_ptr<Connection>> SimNetwork::live_between(NodeIndex a, NodeIndex b) const {
+  std::vector<std::shared_ptr<Connection>> all;
+  const auto [lower, higher] = std::minmax(a, b);
+  if (lower >= connections_.size()) return all;
+  const auto found = connections_[lower].find(higher);
+  if (found != connections_[lower].end()) add_live(found->second, all);
+  return all;
+}
+
+std::vector<std::shared_ptr<Connection>> SimNetwork::live_of(NodeIndex node) const {
+  std::vector<std::shared_ptr<Connection>> all;
+  for (NodeIndex other = 0; other < world_.size(); ++other) {
+    for (auto& connection : live_between(node, other)) all.push_back(std::move(connection));
   }
   return all;
 }
@@ -113,19 +154,27 @@ size_t SimNetwork::open_streams() const {
 }
 
 void SimNetwork::add(const std::shared_ptr<Connection>& connection) {
-  connections_[connection->id] = connection;
+  const auto [lower, higher] = std::minmax(connection->ends[0].node, connection->ends[1].node);
+  if (connections_.size() <= lower) connections_.resize(lower + 1);
+  connections_[lower][higher][connection->id] = connection;
+}
+
+void SimNetwork::forget(const Connection& connection) {
+  const auto [lower, higher] = std::minmax(connection.ends[0].node, connection.ends[1].node);
+  if (lower >= connections_.size()) return;
+  connections_[lower][higher].erase(connection.id);
 }
 
 SimNetwork::Target SimNetwork::resolve(SimNode& from, const env::Address& address) const {
   if (own_host(address.host) || any_host(address.host)) return {&from, address.port};
-  for (NodeIndex i = 0; i < world_.size(); ++i) {
-    if (world_.node(i).host() == address.host) return {&world_.node(i), address.port};
-  }
-  return {};
+  for (auto i = static_cast<NodeIndex>(hosts_.size()); i < world_.size(); ++i) hosts_[world_.node(i).host()] = i;
+  const auto found = hosts_.find(address.host);
+  if (found == hosts_.end()) return {};
+  return {&world_.node(found->second), address.port};
 }
 
 void SimNetwork::node_crashed(NodeIndex node, bool silent) {
-  for (const auto& connection : live()) {
+  for (const auto& connection : live_of(node)) {
     for (const size_t side : {0, 1}) {
       if (connection->ends[side].node != node) continue;
       const bool was_open = !connection->ends[side].broken;

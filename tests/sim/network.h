@@ -7,6 +7,7 @@
 
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "env/network.h"
 #include "env/random.h"
@@ -40,12 +41,12 @@ class SimNetwork {
 
   // Links. Every ordered pair of nodes is one.
   void set_default_link(LinkOptions options) { default_link_ = options; }
-  void set_link(NodeIndex from, NodeIndex to, LinkOptions options) { links_[{from, to}].options = options; }
+  void set_link(NodeIndex from, NodeIndex to, LinkOptions options) { link(from, to).options = options; }
   const LinkOptions& link_options(NodeIndex from, NodeIndex to) const;
   // One way: nothing that `from` sends arrives at `to` until it is unblocked.
   void block(NodeIndex from, NodeIndex to);
   void unblock(NodeIndex from, NodeIndex to);
-  bool blocked(NodeIndex from, NodeIndex to) const { return blocked_.contains({from, to}); }
+  bool blocked(NodeIndex from, NodeIndex to) const { return from < blocked_.size() && blocked_[from].contains(to); }
   // Both ways between each node of `side` and each node that is not in it.
   void partition(const std::set<NodeIndex>& side);
   void heal();  // unblocks all
@@ -68,10 +69,10 @@ class SimNetwork {
   // Until bytes that are sent now arrive: one link sends one packet after the other.
   Duration delay(NodeIndex from, NodeIndex to, uint64_t bytes);
   void sent(NodeIndex from, NodeIndex to, ByteView bytes);
-  LinkCounters& count(NodeIndex from, NodeIndex to) { return links_[{from, to}].counters; }
+  LinkCounters& count(NodeIndex from, NodeIndex to) { return link(from, to).counters; }
   LinkCounters& count_total() { return total_; }
   void add(const std::shared_ptr<Connection>& connection);
-  void forget(uint64_t connection) { connections_.erase(connection); }
+  void forget(const Connection& connection);
   void node_crashed(NodeIndex node, bool silent);
   void node_restarted(NodeIndex node);
   uint64_t next_id() { return ++last_id_; }
@@ -83,13 +84,19 @@ class SimNetwork {
     LinkCounters counters;
     Time free_at{};  // when all that was sent before has left
   };
+  Link& link(NodeIndex from, NodeIndex to);
+  const Link* find_link(NodeIndex from, NodeIndex to) const;
   std::vector<std::shared_ptr<Connection>> live() const;
+  std::vector<std::shared_ptr<Connection>> live_of(NodeIndex node) const;
+  std::vector<std::shared_ptr<Connection>> live_between(NodeIndex a, NodeIndex b) const;
 
   SimWorld& world_;
   LinkOptions default_link_;
-  std::map<std::pair<NodeIndex, NodeIndex>, Link> links_;
-  std::set<std::pair<NodeIndex, NodeIndex>> blocked_;
-  std::map<uint64_t, std::weak_ptr<Connection>> connections_;
+  std::vector<std::unordered_map<NodeIndex, Link>> links_;  // by the sender
+  std::vector<std::set<NodeIndex>> blocked_;                // by the sender
+  using Connections = std::map<uint64_t, std::weak_ptr<Connection>>;
+  std::vector<std::map<NodeIndex, Connections>> connections_;  // by the lower and the higher end
+  mutable std::unordered_map<std::string, NodeIndex> hosts_;
   std::multimap<NodeIndex, std::shared_ptr<Connection>> half_open_;  // by the node that lost its power
   LinkCounters total_;
   Tap tap_;

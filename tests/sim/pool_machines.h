@@ -28,6 +28,8 @@ struct PoolSetup {
     pool::HealingOptions options = pool::HealingOptions{}.scaled(1.0 / 3600);
     options.audit.every = std::chrono::seconds(20);
     options.audit.scrub_rate = 64 * kMiB;
+    options.repair.times.states_every = pool::kStatesEvery;
+    options.audit.save_every = std::chrono::minutes(1);  // all scores of all nodes change all the time
     return options;
   }
 };

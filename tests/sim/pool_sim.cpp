@@ -58,14 +58,15 @@ void PoolSim::begin() {
   clients_.resize(options_.clients);
   next_name_.resize(options_.clients);
   for (size_t i = 0; i < options_.nodes; ++i) start_holder(i, true);
-  const bool up = sim_.run_until(
-      [&] { return std::ranges::all_of(holders_, [](const auto& h) { return h->ready(); }); }, seconds(60));
+  const bool up =
+      sim_.look_until([&] { return std::ranges::all_of(holders_, [](const auto& h) { return h->ready(); }); },
+                      milliseconds(100), seconds(60));
   if (!up) throw Stuck("the holders did not start");
 
   // The founder's own machine makes the volume.
   ClientMachine founder(sim_.node(options_.nodes + options_.clients), identities_.back(), setup_);
   const bool known =
-      sim_.run_until([&] { return founder.peers().live_nodes().size() >= options_.nodes; }, seconds(300));
+      sim_.look_until([&] { return founder.peers().live_nodes().size() >= options_.nodes; }, seconds(1), seconds(300));
   if (!known) failure(fmt::format("only {} nodes became known", founder.peers().live_nodes().size()));
   const auto transport = volume::transport_over(founder.peers());
   auto founding = sim_.run(volume::found_head(founder.node().world(), *transport), seconds(120));
@@ -206,7 +207,7 @@ void PoolSim::repair_all() {
 Status PoolSim::open_reader() {
   auto& reader = clients_.emplace_back(
       std::make_unique<ClientMachine>(sim_.node(options_.nodes + options_.clients), identities_.back(), setup_));
-  sim_.run_until([&] { return reader->peers().live_nodes().size() >= options_.nodes; }, seconds(120));
+  sim_.look_until([&] { return reader->peers().live_nodes().size() >= options_.nodes; }, seconds(1), seconds(120));
   Status opened = fail(Code::timeout);
   for (int attempt = 0; attempt < 3 && !opened; ++attempt) {
     opened = sim_.run(reader->open(founding_, key_), std::chrono::minutes(10));
@@ -217,9 +218,9 @@ Status PoolSim::open_reader() {
 void PoolSim::end() {
   over_ = true;
   repair_all();
-  const bool calm = sim_.run_until(
+  const bool calm = sim_.look_until(
       [&] { return std::ranges::all_of(clients_, [](const auto& client) { return client->tasks().empty(); }); },
-      std::chrono::minutes(10));
+      milliseconds(100), std::chrono::minutes(10));
   if (!calm) failure("a client's operation did not end although all nodes are back");
   if (options_.healing) {
     repair_all();

@@ -44,7 +44,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
     std::weak_ptr<std::move_only_function<void(std::unique_ptr<env::Stream>)>> listener;  // the accepting end's
   };
   Connection(SimNetwork& net, uint64_t number, End connecting, End accepting, env::Executor& a, env::Executor& b);
-  ~Connection() { network.forget(id); }
+  ~Connection() { network.forget(*this); }
 
   void send(size_t side, Packet packet);    // from end `side`
   void arrive(size_t side, Packet packet);  // at end `side`

@@ -62,6 +62,13 @@ bool SimWorld::run_until(const std::function<bool()>& condition, Duration limit)
   return true;
 }
 
+bool SimWorld::look_until(const std::function<bool()>& condition, Duration every, Duration limit) {
+  for (const Time end = now() + limit; !condition(); run_for(every)) {
+    if (now() >= end) return false;
+  }
+  return true;
+}
+
 void SimWorld::run_for(Duration duration) {
   const Time end = now() + duration;
   while (scheduler_.step(end)) {

@@ -64,6 +64,8 @@ class SimWorld {
   }
   // Until the condition holds, tested after every event; false when nothing is left to run or the time is over.
   bool run_until(const std::function<bool()>& condition, Duration limit = std::chrono::hours(1));
+  // The same, tested only every so often: for conditions that cost more than an event.
+  bool look_until(const std::function<bool()>& condition, Duration every, Duration limit);
   // All events of the next `duration`; virtual time then stands at its end.
   void run_for(Duration duration);
   // An event of the tester's own.
