@@ -1,5 +1,7 @@
 #include "pool/audit.h"
 
+#include <set>
+
 #include "pool/mailbox.h"
 #include "proto/pack.pb.h"
 #include "wire/limits.h"
@@ -59,6 +61,51 @@ env::Task<Result<std::optional<store::ShardStore::ProvenRange>>> Auditor::leaf_h
   co_return std::nullopt;
 }
 
+// Siblings may have lost what they were told, or were never told: then the asker hears it here.
+env::Task<Status> Auditor::tell_what_differs(PackId pack, std::string known, wire::AuditResponse& response) {
+  auto claims = co_await holder_.claims_of(pack);
+  if (!claims) co_return fail(std::move(claims.error()));
+  if (known.empty() || known == digest_of(*claims).raw()) co_return Status{};
+  for (const Claim& claim : *claims) {
+    if (response.claims_size() >= static_cast<int>(wire::kMaxAuditClaims)) break;
+    CAIRN_CO_TRY(wire::decode_into(*response.add_claims(), claim.signed_message));
+  }
+  co_return Status{};
+}
+
+env::Task<void> Auditor::hear_what_differs(NodeId from, std::set<PackId> packs, wire::AuditResponse response) {
+  if (response.claims().empty()) co_return;
+  std::map<PackId, std::vector<Claim>> told;
+  auto accepted = co_await world_.workers.run([&]() -> Result<std::vector<Claim>> {
+    std::vector<Claim> claims;
+    for (const wire::Signed& message : response.claims()) {
+      auto claim = Claim::check(wire::encode(message));
+      if (!claim || !packs.contains(claim->shard.pack)) continue;
+      told[claim->shard.pack].push_back(*claim);
+      claims.push_back(std::move(*claim));
+    }
+    return holder_.index().accept(claims);
+  });
+  if (!accepted) {
+    world_.log.error("claims_index", "error=\"{}\"", to_string(accepted.error()));
+    co_return;
+  }
+  counters_.claims_heard += accepted->size();
+  for (const Claim& claim : *accepted) {
+    if (changed_) changed_(claim.shard);
+  }
+  // And the other of what lies here, when it does not know.
+  for (const auto& [pack, claims] : told) {
+    if (std::ranges::find(claims, peers_.identity().node, &Claim::node) != claims.end()) continue;
+    auto known = co_await holder_.claims_of(pack);
+    if (!known) continue;
+    for (const Claim& claim : *known) {
+      if (claim.node == peers_.identity().node && claim.state != ClaimState::gone)
+        holder_.announce(claim.shard, claim.state, {from});
+    }
+  }
+}
+
 env::Task<Result<peer::Reply>> Auditor::serve(peer::Request request) {
   auto message = wire::decode<wire::AuditRequest>(ByteView(request.body));
   if (!message) co_return fail(std::move(message.error()));
@@ -66,6 +113,7 @@ env::Task<Result<peer::Reply>> Auditor::serve(peer::Request request) {
     co_return fail(Code::too_large, "too many challenges");
   }
   wire::AuditResponse response;
+  std::set<PackId> compared;
   std::vector<Buffer> leaves;
   size_t total = 0;
   for (const auto& challenge : message->challenges()) {
@@ -73,6 +121,10 @@ env::Task<Result<peer::Reply>> Auditor::serve(peer::Request request) {
     if (!pack) co_return fail(std::move(pack.error()));
     if (challenge.slot() >= kMaxSlots || challenge.leaf() >= kMaxShardSize / kLeafSize) {
       co_return fail(Code::bad_input, "no such leaf");
+    }
+    if (compared.insert(*pack).second) {
+      auto told = co_await tell_what_differs(*pack, challenge.known(), response);
+      if (!told) co_return fail(std::move(told.error()));
     }
     auto range = co_await leaf_here({*pack, static_cast<uint8_t>(challenge.slot())}, challenge.leaf());
     if (!range) co_return fail(std::move(range.error()));
@@ -128,6 +180,7 @@ env::Task<std::optional<Auditor::Challenge>> Auditor::make_challenge(ShardId sha
 env::Task<std::vector<Auditor::Asked>> Auditor::ask(NodeId node, std::vector<Challenge> challenges) {
   std::vector<Asked> asked;
   std::vector<content::PackHeader> headers;
+  std::set<PackId> packs;
   wire::AuditRequest request;
   for (const Challenge& challenge : challenges) {
     auto header = co_await header_of(challenge.shard.pack);
@@ -138,6 +191,9 @@ env::Task<std::vector<Auditor::Asked>> Auditor::ask(NodeId node, std::vector<Cha
     entry->set_pack(challenge.shard.pack.raw());
     entry->set_slot(challenge.shard.slot);
     entry->set_leaf(challenge.leaf);
+    auto claims = co_await holder_.claims_of(challenge.shard.pack);
+    if (claims) entry->set_known(digest_of(*claims).raw());
+    packs.insert(challenge.shard.pack);
   }
   if (asked.empty()) co_return asked;
   counters_.asked += asked.size();
@@ -167,6 +223,7 @@ env::Task<std::vector<Auditor::Asked>> Auditor::ask(NodeId node, std::vector<Cha
       }
       return {};
     });
+    co_await hear_what_differs(node, std::move(packs), std::move(reply->message));
   } else if (reply.error().code == Code::corrupt || reply.error().code == Code::unsupported) {
     // An answer that is none.
     for (Asked& one : asked) one.answer = reply.error().code == Code::corrupt ? Answer::wrong : Answer::silent;

@@ -12,6 +12,7 @@
 #include "pool/holder.h"
 #include "pool/node_scores.h"
 #include "pool/repair_rules.h"
+#include "proto/pack.pb.h"
 
 namespace cairn::pool {
 
@@ -30,6 +31,7 @@ struct AuditCounters {
   uint64_t asked = 0, proven = 0, wrong = 0, silent = 0;  // challenges of this node, and their answers
   uint64_t failed = 0;                                    // confirmed: the slot counts as gone
   uint64_t answered = 0;                                  // challenges of others
+  uint64_t claims_heard = 0;                              // with answers, that were news
   uint64_t scrubs = 0;                                    // of all stores, completed
   uint64_t bytes = 0;                                     // of frames received for own challenges
 };
@@ -78,6 +80,8 @@ class Auditor {
 
   env::Task<Result<peer::Reply>> serve(peer::Request request);
   env::Task<Result<std::optional<store::ShardStore::ProvenRange>>> leaf_here(ShardId shard, uint32_t leaf);
+  env::Task<Status> tell_what_differs(PackId pack, std::string known, wire::AuditResponse& response);
+  env::Task<void> hear_what_differs(NodeId from, std::set<PackId> packs, wire::AuditResponse response);
   env::Task<std::optional<content::PackHeader>> header_of(PackId pack);
   env::Task<std::optional<Challenge>> make_challenge(ShardId shard);
   env::Task<std::vector<Asked>> ask(NodeId node, std::vector<Challenge> challenges);

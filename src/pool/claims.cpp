@@ -70,6 +70,17 @@ Result<Claim> parse(const wire::Signed& message, ByteView encoded) {
 
 }  // namespace
 
+Hash digest_of(const std::vector<Claim>& claims) {
+  Bytes all;
+  for (const Claim& claim : claims) {
+    append(all, claim.node.view());
+    append_be64(all, claim.shard.slot);
+    append_be64(all, claim.boot_seq);
+    append_be64(all, claim.sequence);
+  }
+  return crypto::sha256(all);
+}
+
 Claim Claim::make(const crypto::PrivateKey& device, const NodeId& node, ShardId shard, uint64_t boot_seq,
                   uint64_t sequence, ClaimState state) {
   wire::HoldClaim body;

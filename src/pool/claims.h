@@ -42,6 +42,9 @@ struct Claim {
   static Result<Claim> read(ByteView signed_message);
 };
 
+// Equal at two nodes that know the same claims of a pack.
+Hash digest_of(const std::vector<Claim>& claims);
+
 // The claims that a node knows, on its disk. All calls block (make them from Workers) and may come from any thread.
 //
 // Keys, all identifiers raw, so that both questions are one walk over neighbours:

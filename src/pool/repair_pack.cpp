@@ -1,27 +1,10 @@
 // Repair: what is done for one pack.
 
-#include "crypto/hash.h"
 #include "pool/repair.h"
 #include "proto/pack.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
-
-namespace {
-
-// Equal at two nodes that know the same claims.
-Hash digest_of(const std::vector<Claim>& claims) {
-  Bytes all;
-  for (const Claim& claim : claims) {
-    append(all, claim.node.view());
-    append_be64(all, claim.shard.slot);
-    append_be64(all, claim.boot_seq);
-    append_be64(all, claim.sequence);
-  }
-  return crypto::sha256(all);
-}
-
-}  // namespace
 
 PackState Repair::state_of(const PackPicture& picture) {
   const Time now = world_.clock.now();

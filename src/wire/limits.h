@@ -27,9 +27,11 @@ inline constexpr uint32_t kMaxProofBody = 4 * kKiB;
 inline constexpr uint32_t kMaxClaimsBody = 2 * kMiB;
 // Claims for the slots that a repair is about: each slot moved a few times.
 inline constexpr uint32_t kMaxIntentAnswer = 64 * kKiB;
-// Leaves that one audit may ask for: an answer of 1 MiB. Of each a challenge of 50 bytes, and a proof of 6 hashes.
+// Leaves that one audit may ask for: an answer of 1 MiB. Of each a challenge of 90 bytes, and a proof of 6 hashes;
+// with all of them so many claims.
 inline constexpr uint32_t kMaxAuditChallenges = 16;
-inline constexpr uint32_t kMaxAuditBody = 16 * kKiB;
+inline constexpr uint32_t kMaxAuditClaims = 32;
+inline constexpr uint32_t kMaxAuditBody = 24 * kKiB;
 // A register's value: a head with its tree packs, or a member's account record.
 inline constexpr uint32_t kMaxRegisterBody = 1 * kMiB;
 // Between processes of one home.
@@ -40,7 +42,7 @@ inline constexpr uint32_t kMaxSmallBody = 1 * kKiB;
 inline constexpr int kMaxNesting = 16;
 
 static_assert(kMaxProofBody >= 2 * 32 * 6 && kMaxShardSize / kLeafSize == 64);
-static_assert(kMaxAuditBody >= kMaxAuditChallenges * (6 * 34 + 100));
+static_assert(kMaxAuditBody >= kMaxAuditChallenges * (6 * 34 + 100) + kMaxAuditClaims * 320);
 static_assert(kMaxPackBody >= 2 * kMaxSlots * 34 + 1024);
 
 }  // namespace cairn::wire

@@ -271,6 +271,28 @@ TEST_CASE("who does not have what it claims is found by audits, named, and its s
   CHECK(online > 0);
 }
 
+TEST_CASE("a node that forgot what its siblings told it hears it again with the answers to its audits") {
+  HealingOptions options = quick();
+  options.audit.every = seconds(10);
+  HealingPool pool(8, options);
+  const auto pack = pool.pack(4, 2);
+  const PackRef ref = pool.write_all(pack);
+  pool.let_claims_spread();
+  const size_t forgetful = pool.index_of(ref.holders[2]), other = pool.index_of(ref.holders[3]);
+  const auto known = [&](size_t i) {
+    auto claims = pool.sim.run(pool.machines[i]->holder->claims_of(ref.id));
+    return claims ? claims->size() : 0;
+  };
+  REQUIRE(known(forgetful) == 6);
+  // Two have lost the same, and do not hear of each other from themselves.
+  for (const size_t i : {forgetful, other}) {
+    pool.crash(i, sim::CrashKind::power);
+    pool.sim.node(i).disk().wipe("claims");
+    pool.restart(i);
+  }
+  REQUIRE(pool.within(hours(1), [&] { return known(forgetful) == 6 && known(other) == 6; }));
+}
+
 TEST_CASE("a slow answer to an audit is no failure: the same challenge is put again") {
   HealingOptions options = quick();
   options.audit.every = seconds(10);
