@@ -179,13 +179,50 @@ env::Task<Result<bool>> ClaimExchange::push_batch(NodeId node) {
       co_return fail(Code::corrupt, "claims index");
     }
   }
-  auto answer = co_await peer::ask<wire::Empty>(peers_, node, wire::Method::claims_push, request, kPushTimeout);
+  auto answer =
+      co_await peer::ask<wire::ClaimsPushResponse>(peers_, node, wire::Method::claims_push, request, kPushTimeout);
   if (!answer) co_return fail(std::move(answer.error()));
   ++counters_.push_requests;
   counters_.claims_told += batch->size();
   auto told = co_await world_.workers.run([this, &batch] { return index_.told(*batch); });
   if (!told) co_return fail(std::move(told.error()));
+  std::set<uint32_t> early(answer->message.early().begin(), answer->message.early().end());
+  std::vector<PackId> packs;
+  for (uint32_t i = 0; i < batch->size(); ++i) {
+    const Claim& claim = (*batch)[i].claim;
+    if (early.contains(i) && claim.state != ClaimState::gone) {
+      packs.push_back(claim.shard.pack);
+    } else {
+      early_.erase({node, claim.shard.pack});
+    }
+  }
+  tell_again(node, packs);
   co_return batch->size() >= kClaimsPerPush;
+}
+
+// Its own shards of these packs may only be on their way. Not remembered over a restart: the walk after a crash and the
+// intents before a repair bring together what is left apart.
+void ClaimExchange::tell_again(const NodeId& node, const std::vector<PackId>& packs) {
+  std::map<uint32_t, std::vector<PackId>> by_tries;
+  for (const PackId& pack : packs) {
+    const auto found = early_.find({node, pack});
+    const uint32_t tries = found == early_.end() ? 0 : found->second;
+    if (tries >= kEarlyRetries || (found == early_.end() && early_.size() >= kMaxEarlyClaims)) {
+      early_.erase({node, pack});
+      continue;
+    }
+    early_[{node, pack}] = tries + 1;
+    by_tries[tries].push_back(pack);
+  }
+  for (auto& [tries, some] : by_tries)
+    tasks_.spawn(again(node, std::move(some), kFirstEarlyRetry * (1 << (2 * tries))));
+}
+
+env::Task<void> ClaimExchange::again(NodeId node, std::vector<PackId> packs, Duration wait) {
+  co_await env::sleep_for(world_.clock, wait);
+  std::map<NodeId, std::vector<PackId>> news;
+  news[node] = std::move(packs);
+  co_await note_news(std::move(news));
 }
 
 }  // namespace cairn::pool

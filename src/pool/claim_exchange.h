@@ -55,6 +55,8 @@ class ClaimExchange {
   env::Task<Result<bool>> push_batch(NodeId node);
   env::Task<Result<void>> refresh_due();
   void mark_due(const NodeId& node);
+  void tell_again(const NodeId& node, const std::vector<PackId>& packs);
+  env::Task<void> again(NodeId node, std::vector<PackId> packs, Duration wait);
   void postpone(const NodeId& node);
 
   env::World world_;
@@ -68,6 +70,7 @@ class ClaimExchange {
   bool making_ = false;
   bool hurry_ = false;
   std::map<NodeId, Due> due_;
+  std::map<std::pair<NodeId, PackId>, uint32_t> early_;  // how often they were told too early
   size_t pushes_ = 0;
   RateLimit log_limit_{10, std::chrono::minutes(1)};
   env::Signal waiting_changed_, made_, due_changed_;

@@ -420,24 +420,37 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
     co_return fail(Code::too_large, "too many claims");
   }
   const auto permit = co_await reads_.acquire();
+  struct Checked {
+    Claim claim;
+    uint32_t place;  // in the request
+  };
   auto checked = co_await world_.workers.run([&message, &request] {
-    std::vector<Claim> good;
-    for (const wire::Signed& signed_claim : message->claims()) {
-      if (auto claim = Claim::heard(wire::encode(signed_claim), request.from)) good.push_back(std::move(*claim));
+    std::vector<Checked> good;
+    for (int i = 0; i < message->claims_size(); ++i) {
+      auto claim = Claim::heard(wire::encode(message->claims(i)), request.from);
+      if (claim) good.push_back({std::move(*claim), static_cast<uint32_t>(i)});
     }
     return good;
   });
   // Only of nodes of this pool, and only for packs of which a shard is here: nobody can fill this index with others.
   std::map<PackId, std::vector<Held>> held;
   std::vector<Claim> wanted;
-  for (Claim& claim : checked) {
-    if (peers_.membership().node(claim.node) == nullptr) continue;
+  wire::ClaimsPushResponse response;
+  for (auto& [claim, place] : checked) {
+    if (peers_.membership().node(claim.node) == nullptr) {
+      response.add_early(place);  // its record may still come
+      continue;
+    }
     auto found = held.find(claim.shard.pack);
     if (found == held.end()) {
       auto here = co_await held_of(claim.shard.pack);
       found = held.emplace(claim.shard.pack, std::move(here)).first;
     }
-    if (!found->second.empty()) wanted.push_back(std::move(claim));
+    if (found->second.empty()) {
+      response.add_early(place);
+    } else {
+      wanted.push_back(std::move(claim));
+    }
   }
   counters_.claims_refused += count - wanted.size();
   if (wanted.size() < count && log_limit_.allow(world_.clock.now())) {
@@ -463,7 +476,7 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
     strangers[claim.node].push_back(claim.shard.pack);
   }
   if (!strangers.empty()) exchange_.tell(std::move(strangers));
-  co_return reply(wire::Empty());
+  co_return reply(response);
 }
 
 // --- what the stores tell ---

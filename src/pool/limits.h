@@ -42,6 +42,11 @@ inline constexpr size_t kMaxPushes = 8;
 inline constexpr Duration kPushTimeout = std::chrono::seconds(10);
 inline constexpr Duration kFirstPushRetry = std::chrono::seconds(1);
 inline constexpr Duration kLastPushRetry = std::chrono::minutes(5);
+// A claim may reach a sibling before the sibling's own shard does, and is refused there: it is told again after this
+// long, each time four times as long, so often. An upload that has not ended in seven minutes is one that failed.
+inline constexpr Duration kFirstEarlyRetry = std::chrono::seconds(5);
+inline constexpr uint32_t kEarlyRetries = 4;
+inline constexpr size_t kMaxEarlyClaims = 65536;
 // The walk that makes up for claims lost in a crash looks at so many shards, then rests, so that it is not noticed.
 inline constexpr size_t kWalkPage = 256;
 inline constexpr Duration kWalkRest = std::chrono::milliseconds(100);

@@ -267,8 +267,8 @@ env::Task<void> Repair::introduce(PackId pack) {
     }
     for (const Claim* claim : several) {
       if (claim->node == peers_.identity().node) continue;
-      auto told =
-          co_await peer::ask<wire::Empty>(peers_, claim->node, wire::Method::claims_push, request, kIntentTimeout);
+      auto told = co_await peer::ask<wire::ClaimsPushResponse>(peers_, claim->node, wire::Method::claims_push, request,
+                                                               kIntentTimeout);
       static_cast<void>(told);  // who was not reached is told the next time
     }
   }

@@ -355,6 +355,32 @@ TEST_CASE("a claim's signature is checked unless the session is that of the node
   CHECK(Claim::heard(forged.signed_message, from).error().code == Code::corrupt);
 }
 
+TEST_CASE("a claim that came before the sibling's own shard did is told again") {
+  Cluster pool(3);
+  const auto pack = pool.pack(1, 2);
+  const auto put = [&](uint8_t slot, const std::vector<NodeId>& siblings) {
+    wire::ShardPutRequest request;
+    REQUIRE(wire::decode_into(*request.mutable_header(), pack.header.serialize()));
+    request.set_slot(slot);
+    request.set_crc32c(pack.crcs[slot]);
+    for (const NodeId& node : siblings) request.add_siblings(node.raw());
+    REQUIRE(pool.sim.run(peer::ask<wire::ShardPutResponse>(
+        pool.client_machine->peers, pool.id(slot), wire::Method::shard_put, request, seconds(5), pack.shards[slot])));
+  };
+  put(1, {pool.id(0), pool.id(1)});
+  pool.sim.run_for(seconds(3));
+  CHECK(pool.machines[0]->holder->counters().claims_refused == 1);
+  put(0, {});  // knows of nobody
+  pool.sim.run_for(seconds(30));
+  const auto known = pool.sim.run(pool.machines[0]->holder->claims_of(pack.header.id));
+  REQUIRE(known);
+  CHECK(std::ranges::any_of(*known, [&](const Claim& claim) { return claim.node == pool.id(1); }));
+  // And what was told back: each knows the other.
+  const auto back = pool.sim.run(pool.machines[1]->holder->claims_of(pack.header.id));
+  REQUIRE(back);
+  CHECK(std::ranges::any_of(*back, [&](const Claim& claim) { return claim.node == pool.id(0); }));
+}
+
 TEST_CASE("forged claims and headers are refused") {
   Cluster pool(6);
   const auto pack = pool.pack_now();
