@@ -37,6 +37,7 @@ OWNERS = [
     (re.compile(r"^leveldb/"), {"os"}),
     (re.compile(r"^zstd"), {"content"}),
     (re.compile(r"^isa-l"), {"base"}),
+    (re.compile(r"^zlib"), {"client"}),
     (re.compile(r"^toml"), {"client", "node"}),
     (re.compile(r"^google/protobuf"), {"wire"}),
 ]

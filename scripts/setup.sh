@@ -8,7 +8,7 @@ packages=(
   clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev lld-19 llvm-19 cmake ninja-build ccache pkg-config git
   # libraries
   libasio-dev libcrypto++-dev libleveldb-dev liberasurecode-dev libisal-dev catch2 libssl-dev libprotobuf-dev
-  protobuf-compiler libzstd-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtoml11-dev libfuse3-dev
+  protobuf-compiler libzstd-dev zlib1g-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtoml11-dev libfuse3-dev
   libqrencode-dev
   # used by the tests and by people
   fuse3 spin iproute2 openssl python3 attr acl rsync strace e2fsprogs

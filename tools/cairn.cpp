@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <map>
+#include <set>
 
 #include "cairn/home.h"
 #include "tools/command.h"
@@ -11,6 +14,11 @@
 namespace {
 
 using namespace cairn::tools;
+
+// What works on snapshots, which may be in another volume than `backups`.
+const std::set<std::string> kOnSnapshots = {"backup", "snapshots", "restore", "forget",  "tag",   "find",
+                                            "diff",   "stats",     "dump",    "rewrite", "copy",  "undelete",
+                                            "ls",     "cat",       "get",     "stat",    "repair"};
 
 struct Declared {
   CLI::App* app;
@@ -65,6 +73,10 @@ int main(int argc, char** argv) {
         if (!option->get_positional()) option->allow_extra_args(false);
       }
       add_common(*sub, context, home);
+      if (kOnSnapshots.contains(command.name))
+        sub->add_option("-r,--volume", context.backups, "the volume that the snapshots are in")
+            ->type_name("NAME")
+            ->capture_default_str();
       declared.push_back({sub, [run = std::move(run), full = command.name](Context& c) {
                             c.output.command = full;
                             return run(c);
@@ -78,7 +90,14 @@ int main(int argc, char** argv) {
   }
   context.home = cairn::resolve_home(home);
   for (Declared& command : declared) {
-    if (command.app->parsed()) return command.run(context);
+    if (!command.app->parsed()) continue;
+    const int code = command.run(context);
+    if (std::fflush(stdout) != 0) output_error = errno;
+    const bool written = output_error == 0 && std::ferror(stdout) == 0;
+    if (written || code != kDone) return code;
+    // Who read from a pipe has seen enough and gone: not worth a word.
+    if (output_error != EPIPE) std::fputs("cairn: not all that was to be said could be written\n", stderr);
+    return kFailed;
   }
   return kUsage;
 }

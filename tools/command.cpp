@@ -17,7 +17,7 @@ void on_signal(int) {
 
 Client* Context::client(int& exit_code) {
   if (!client_) {
-    auto opened = Client::open({.home = home, .log_level = output.verbose ? "debug" : "error"});
+    auto opened = Client::open({.home = home, .log_level = output.verbose ? "debug" : "error", .backups = backups});
     if (!opened) {
       exit_code = output.fail(home, opened.error());
       return nullptr;
@@ -37,7 +37,7 @@ Context::~Context() {
 }
 
 bool confirm(const std::string& question) {
-  fmt::print(stderr, "{} [y/N] ", question);
+  emit_text(stderr, "{} [y/N] ", question);
   std::string answer;
   std::getline(std::cin, answer);
   return answer == "y" || answer == "Y" || answer == "yes";

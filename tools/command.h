@@ -16,7 +16,8 @@ namespace cairn::tools {
 // What is common to all commands of one run.
 struct Context {
   Output output;
-  std::string home;  // resolved
+  std::string home;                 // resolved
+  std::string backups = "backups";  // of commands on snapshots: the volume that these are in
 
   // Opens the client of the home, and from then on Ctrl-C interrupts it. Null: said why; return `exit_code`.
   Client* client(int& exit_code);

@@ -97,7 +97,7 @@ std::function<void(const std::string&, const std::string&, uint64_t)> item_print
       object["data_size"] = size;
       output.emit(object);
     } else if (what != "unchanged") {
-      fmt::print("{:<9} {}\n", what, printable(path));
+      emit_text("{:<9} {}\n", what, printable(path));
     }
   };
 }

@@ -225,9 +225,9 @@ Command ls_command() {
             if (context.output.json) {
               context.output.emit(file_json(file));
             } else if (flags->details) {
-              fmt::print("{}\n", file_line(file, full_paths));
+              emit_text("{}\n", file_line(file, full_paths));
             } else {
-              fmt::print("{}\n", printable(full_paths ? file.path : base_name(file.path)));
+              emit_text("{}\n", printable(full_paths ? file.path : base_name(file.path)));
             }
             return std::ferror(stdout) == 0;  // `ls | head -1` ends us
           };
@@ -260,13 +260,13 @@ Command stat_command() {
                 context.output.emit(file_json(*file));
                 return static_cast<int>(kDone);
               }
-              fmt::print(
+              emit_text(
                   "Path      {}\nType      {}\nSize      {}\nMode      {} ({:04o})\nOwner     {} {}\nGroup     {} "
                   "{}\nLinks     {}\nInode     {}\nModified  {}\nChanged   {}\nBorn      {}\n",
                   printable(file->path), type_name(file->type), file->size, mode_text(*file), file->mode, file->uid,
                   printable(file->owner), file->gid, printable(file->group), file->links, file->inode,
                   format_time(file->mtime), format_time(file->ctime), format_time(file->btime));
-              if (file->type == FileType::symlink) fmt::print("Target    {}\n", printable(file->target));
+              if (file->type == FileType::symlink) emit_text("Target    {}\n", printable(file->target));
               return static_cast<int>(kDone);
             };
           }};

@@ -296,7 +296,7 @@ std::string fish_completion(const std::vector<Entry>& entries) {
 
 Status write_text(const std::string& path, const std::string& text) {
   if (path == "-") {
-    fmt::print("{}", text);
+    emit_text("{}", text);
     return {};
   }
   std::ofstream file(path, std::ios::trunc);

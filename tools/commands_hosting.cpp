@@ -46,7 +46,7 @@ int watch(Context& context, const std::string& on, const std::function<Watched(c
   std::signal(SIGTERM, on_stop);
   const bool terminal = isatty(STDERR_FILENO) != 0 && !context.output.json && !context.output.quiet;
   const auto erase = [&] {
-    if (terminal) fmt::print(stderr, "\r\033[K");
+    if (terminal) emit_text(stderr, "\r\033[K");
   };
   std::string shown;
   while (stop_waiting == 0) {
@@ -62,7 +62,7 @@ int watch(Context& context, const std::string& on, const std::function<Watched(c
       line["message_type"] = now.done ? "summary" : "status";
       context.output.emit(line);
     }
-    if (terminal && !now.line.empty()) fmt::print(stderr, "\r\033[K{}", now.line);
+    if (terminal && !now.line.empty()) emit_text(stderr, "\r\033[K{}", now.line);
     if (now.done || now.failed) {
       erase();
       if (now.done && !now.said.empty()) context.output.say(now.said);
@@ -127,9 +127,9 @@ Command store_ls_command() {
               }
               print_stores(hosting->stores);
               if (hosting->lending.state != "lending" && hosting->lending.state != "stopped")
-                fmt::print("This host: {}\n", lending_line(hosting->lending));
+                emit_text("This host: {}\n", lending_line(hosting->lending));
               if (!hosting->lending.config_error.empty())
-                fmt::print("The configuration is not followed: {}\n", printable(hosting->lending.config_error));
+                emit_text("The configuration is not followed: {}\n", printable(hosting->lending.config_error));
               return static_cast<int>(kDone);
             };
           }};

@@ -31,11 +31,11 @@ Command member_ls_command() {
                 context.output.emit({{"members", list}});
                 return static_cast<int>(kDone);
               }
-              fmt::print("{:<10}{:<24}{:<8}{:>6}  {}\n", "MEMBER", "NAME", "ROLE", "NODES", "STATE");
+              emit_text("{:<10}{:<24}{:<8}{:>6}  {}\n", "MEMBER", "NAME", "ROLE", "NODES", "STATE");
               for (const MemberReport& member : *members)
-                fmt::print("{:<10}{:<24}{:<8}{:>6}  {}\n", member.id.substr(0, 8),
-                           printable(member.name) + (member.self ? " (me)" : ""), member.admin ? "admin" : "member",
-                           member.nodes, state_of(member));
+                emit_text("{:<10}{:<24}{:<8}{:>6}  {}\n", member.id.substr(0, 8),
+                          printable(member.name) + (member.self ? " (me)" : ""), member.admin ? "admin" : "member",
+                          member.nodes, state_of(member));
               return static_cast<int>(kDone);
             };
           }};

@@ -37,14 +37,14 @@ bool exists(const std::string& path) {
 int hand_over_phrase(const Output& output, const NewDevice& device, const std::string& phrase_out) {
   if (!phrase_out.empty()) {
     if (auto done = write_phrase(phrase_out, device.phrase); !done) {
-      fmt::print(stderr, "The recovery phrase is: {}\n", device.phrase);
+      emit_text(stderr, "The recovery phrase is: {}\n", device.phrase);
       return output.fail(phrase_out, done.error());
     }
     output.say("Recovery phrase written to " + phrase_out);
     return kDone;
   }
   if (output.json) return kDone;
-  fmt::print(
+  emit_text(
       "\nYour recovery phrase. Write it down: it is shown once, and it is the only way back to your files\n"
       "when this machine is lost. Who has it can read them.\n\n");
   size_t number = 0;
@@ -55,10 +55,10 @@ int hand_over_phrase(const Output& output, const NewDevice& device, const std::s
       continue;
     }
     ++number;
-    fmt::print("  {:2}. {:<10}{}", number, word, number % 6 == 0 ? "\n" : "");
+    emit_text("  {:2}. {:<10}{}", number, word, number % 6 == 0 ? "\n" : "");
     word.clear();
   }
-  fmt::print("\n");
+  emit_text("\n");
   return kDone;
 }
 
@@ -130,7 +130,7 @@ void print_qr(const std::string& code) {
       const bool top = dark(x, y), bottom = dark(x, y + 1);
       line += top && bottom ? " " : top ? "\u2584" : bottom ? "\u2580" : "\u2588";
     }
-    fmt::print(stderr, "{}\n", line);
+    emit_text(stderr, "{}\n", line);
   }
   QRcode_free(qr);
 }
@@ -155,7 +155,7 @@ Command invite_command() {
               if (context.output.json) {
                 context.output.emit({{"code", *code}, {"role", flags->role}, {"uses", flags->uses}});
               } else {
-                fmt::print("{}\n", *code);
+                emit_text("{}\n", *code);
                 if (isatty(STDOUT_FILENO) != 0) print_qr(*code);
               }
               return static_cast<int>(kDone);
@@ -179,7 +179,7 @@ Command join_command() {
               auto invite = read_invite(*code);
               if (!invite) return context.output.fail("", invite.error());
               if (!*yes) {
-                fmt::print(stderr, "Pool {} with fingerprint {}\n", printable(invite->pool_name), invite->fingerprint);
+                emit_text(stderr, "Pool {} with fingerprint {}\n", printable(invite->pool_name), invite->fingerprint);
                 if (!confirm("Is this the fingerprint that you were told?"))
                   return context.output.fail("", Error{Code::cancelled, "the fingerprint was not confirmed"});
               }
@@ -241,9 +241,9 @@ Command kit_command() {
                                      {"peers", kit->peers}});
                 return static_cast<int>(kDone);
               }
-              fmt::print("CAIRN RECOVERY KIT - keep it secret, keep it safe, keep it on paper\n\n");
-              fmt::print("Pool         {}\nPool ID      {}\nFingerprint  {}\nMember       {}\n\nRecovery phrase\n",
-                         printable(kit->pool_name), kit->pool_id, kit->fingerprint, printable(kit->member_name));
+              emit_text("CAIRN RECOVERY KIT - keep it secret, keep it safe, keep it on paper\n\n");
+              emit_text("Pool         {}\nPool ID      {}\nFingerprint  {}\nMember       {}\n\nRecovery phrase\n",
+                        printable(kit->pool_name), kit->pool_id, kit->fingerprint, printable(kit->member_name));
               size_t number = 0;
               std::string word;
               for (const char c : kit->phrase + " ") {
@@ -252,12 +252,12 @@ Command kit_command() {
                   continue;
                 }
                 ++number;
-                fmt::print("  {:2}. {:<10}{}", number, word, number % 6 == 0 ? "\n" : "");
+                emit_text("  {:2}. {:<10}{}", number, word, number % 6 == 0 ? "\n" : "");
                 word.clear();
               }
-              fmt::print("\nPeers\n");
-              for (const auto& peer : kit->peers) fmt::print("  {}\n", printable(peer));
-              fmt::print(
+              emit_text("\nPeers\n");
+              for (const auto& peer : kit->peers) emit_text("  {}\n", printable(peer));
+              emit_text(
                   "\nTo get everything back on an empty machine: write the words into a file, then\n"
                   "  cairn recover --phrase-file FILE --pool {} --peer HOST:PORT\n  cairn get main:/ DIRECTORY\n",
                   kit->pool_id);
@@ -287,13 +287,13 @@ Json node_json(const NodeReport& node) {
 }
 
 void print_nodes(const std::vector<NodeReport>& nodes) {
-  fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", "NODE", "NAME", "STATE", "USED", "LIMIT", "ONLINE",
-             "PATH", "AUDIT");
+  emit_text("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", "NODE", "NAME", "STATE", "USED", "LIMIT", "ONLINE",
+            "PATH", "AUDIT");
   for (const NodeReport& node : nodes) {
     const std::string online = node.online < 0 ? "-" : fmt::format("{:.1f}%", 100 * node.online);
-    fmt::print("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", node.id.substr(0, 8),
-               printable(node.name) + (node.self ? " (me)" : ""), node.state, format_size(node.used),
-               format_size(node.limit), online, node.path, node.audit);
+    emit_text("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", node.id.substr(0, 8),
+              printable(node.name) + (node.self ? " (me)" : ""), node.state, format_size(node.used),
+              format_size(node.limit), online, node.path, node.audit);
   }
 }
 
@@ -360,7 +360,7 @@ void print_mounts(const std::vector<MountRecord>& mounts) {
     line += fmt::format("; cache {} of {}", format_size(drive.cache_bytes), format_size(drive.cache_limit));
     if (!drive.pool_reachable) line += "; the pool is away";
     if (!drive.last_error.empty()) line += "; last error: " + printable(drive.last_error);
-    fmt::print("{}\n", line);
+    emit_text("{}\n", line);
   }
 }
 
@@ -378,32 +378,32 @@ Command status_command() {
             context.output.emit(report_json(*report, mounts));
             return static_cast<int>(kDone);
           }
-          fmt::print("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
-                     printable(report->member));
-          fmt::print("This node {}, daemon {}\n", report->node.substr(0, 8),
-                     report->daemon_running ? "running" : "not running");
+          emit_text("Pool {} ({})  member {}\n", printable(report->name), report->id.substr(0, 8),
+                    printable(report->member));
+          emit_text("This node {}, daemon {}\n", report->node.substr(0, 8),
+                    report->daemon_running ? "running" : "not running");
           print_lending(report->lending, report->stores);
-          fmt::print("\n");
+          emit_text("\n");
           print_nodes(report->nodes);
-          fmt::print("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
-                     report->m, report->m);
+          emit_text("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
+                    report->m, report->m);
           for (const auto& volume : report->volumes)
-            fmt::print("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files,
-                       format_size(volume.bytes));
+            emit_text("Volume {:<12} {:>9} files  {:>11}\n", printable(volume.name), volume.files,
+                      format_size(volume.bytes));
           print_mounts(mounts);
           const PackHealth& packs = report->packs;
           if (packs.lost > 0) {
-            fmt::print(
+            emit_text(
                 "\nDAMAGE: {} packs have too few shards left to be read now; {} are below their goal, {} at it.\n",
                 packs.lost, packs.below_goal, packs.at_goal);
           } else if (packs.below_goal > 0) {
-            fmt::print("\nBelow goal: {} of {} packs have fewer live shards than they should; all can be read.\n",
-                       packs.below_goal, packs.below_goal + packs.at_goal);
+            emit_text("\nBelow goal: {} of {} packs have fewer live shards than they should; all can be read.\n",
+                      packs.below_goal, packs.below_goal + packs.at_goal);
           } else {
-            fmt::print("\nSafe: all {} packs are at their redundancy goal.\n", packs.at_goal);
+            emit_text("\nSafe: all {} packs are at their redundancy goal.\n", packs.at_goal);
           }
           if (report->loss)
-            fmt::print(
+            emit_text(
                 "Chance that a new pack is lost within a year: {:.2g} (assumed: machines are lost independently, each "
                 "once in {} years{}).\n",
                 report->loss->per_pack, report->loss->node_lifetime_years,
@@ -411,9 +411,9 @@ Command status_command() {
                     ? fmt::format("; what they held is rebuilt within {:.0f} days", report->loss->repair_days)
                     : std::string("; there is no further one to rebuild on"));
           for (const auto& bad : report->bad_holders)
-            fmt::print("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8), bad.pack.substr(0, 8),
-                       bad.slot, bad.what, format_time(bad.found));
-          for (const auto& warning : report->warnings) fmt::print("Warning: {}\n", printable(warning));
+            emit_text("Wrong bytes: node {} pack {} slot {}: {} ({})\n", bad.node.substr(0, 8), bad.pack.substr(0, 8),
+                      bad.slot, bad.what, format_time(bad.found));
+          for (const auto& warning : report->warnings) emit_text("Warning: {}\n", printable(warning));
           return static_cast<int>(kDone);
         };
       }};
@@ -455,8 +455,8 @@ Command ping_command() {
                                      {"address", answer->address},
                                      {"milliseconds", answer->milliseconds}});
               } else {
-                fmt::print("{} {} at {}: {:.2f} ms\n", answer->id.substr(0, 8), printable(answer->name),
-                           answer->address, answer->milliseconds);
+                emit_text("{} {} at {}: {:.2f} ms\n", answer->id.substr(0, 8), printable(answer->name), answer->address,
+                          answer->milliseconds);
               }
               return static_cast<int>(kDone);
             };
@@ -475,8 +475,8 @@ Command doctor_command() {
                 all_well = all_well && finding.ok;
                 list.push_back({{"ok", finding.ok}, {"what", finding.what}, {"fix", finding.fix}});
                 if (!context.output.json)
-                  fmt::print("{}  {}{}\n", finding.ok ? "ok  " : "FIX ", printable(finding.what),
-                             finding.ok ? "" : ": " + printable(finding.fix));
+                  emit_text("{}  {}{}\n", finding.ok ? "ok  " : "FIX ", printable(finding.what),
+                            finding.ok ? "" : ": " + printable(finding.fix));
               }
               if (context.output.json) context.output.emit({{"ok", all_well}, {"findings", list}});
               return static_cast<int>(all_well ? kDone : kFailed);

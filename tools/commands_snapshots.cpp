@@ -47,8 +47,8 @@ void print_forget(const ForgetReport& report, bool dry_run) {
     if (!group.host.empty()) by.push_back("host " + printable(group.host));
     if (!group.tags.empty()) by.push_back(fmt::format("tags [{}]", fmt::join(group.tags, ", ")));
     if (!group.paths.empty()) by.push_back(fmt::format("paths [{}]", fmt::join(group.paths, ", ")));
-    if (!by.empty()) fmt::print("snapshots for ({}):\n", printable(fmt::format("{}", fmt::join(by, ", "))));
-    fmt::print("keep:\n");
+    if (!by.empty()) emit_text("snapshots for ({}):\n", printable(fmt::format("{}", fmt::join(by, ", "))));
+    emit_text("keep:\n");
     std::vector<SnapshotReport> kept;
     std::map<std::string, std::string> reasons;
     for (const ForgetReport::Kept& one : group.keep) {
@@ -57,12 +57,12 @@ void print_forget(const ForgetReport& report, bool dry_run) {
     }
     print_snapshots(kept, [&](const SnapshotReport& one) { return reasons[one.id]; });
     if (!group.remove.empty()) {
-      fmt::print("\n{}:\n", dry_run ? "would remove" : "remove");
+      emit_text("\n{}:\n", dry_run ? "would remove" : "remove");
       print_snapshots(group.remove);
     }
-    fmt::print("\n");
+    emit_text("\n");
   }
-  fmt::print("{} {} snapshots\n", dry_run ? "would remove" : "removed", report.removed.size());
+  emit_text("{} {} snapshots\n", dry_run ? "would remove" : "removed", report.removed.size());
 }
 
 Command forget_command() {
@@ -126,7 +126,7 @@ Command forget_command() {
                 print_forget(*report, with.dry_run);
               }
               if (flags->prune && !report->removed.empty()) {
-                auto pruned = prune(*client, {.volumes = {"backups"}, .dry_run = with.dry_run});
+                auto pruned = prune(*client, {.volumes = {context.backups}, .dry_run = with.dry_run});
                 if (!pruned) return context.output.fail("", pruned.error());
                 if (!context.output.json) print_prune(context, *pruned, with.dry_run);
               }
@@ -212,9 +212,9 @@ Command find_command() {
               return true;
             }
             if (shown != current)
-              fmt::print("{}Found in snapshot {}\n", shown.empty() ? "" : "\n", current.substr(0, 8));
+              emit_text("{}Found in snapshot {}\n", shown.empty() ? "" : "\n", current.substr(0, 8));
             shown = current;
-            fmt::print("{}\n", flags->details ? file_line(file, true) : printable(file.path));
+            emit_text("{}\n", flags->details ? file_line(file, true) : printable(file.path));
             return std::ferror(stdout) == 0;
           });
           if (!done) return context.output.fail("", done.error());
@@ -251,7 +251,7 @@ Command diff_command() {
                       object["modifier"] = change.modifier;
                       context.output.emit(object);
                     } else if (!context.output.quiet) {
-                      fmt::print("{:<4} {}\n", change.modifier, printable(change.path));
+                      emit_text("{:<4} {}\n", change.modifier, printable(change.path));
                     }
                     return std::ferror(stdout) == 0;
                   });
@@ -342,7 +342,8 @@ Status write_all(int descriptor, const void* from, size_t size) {
 }
 
 Command dump_command() {
-  return {"dump", "print a file of a snapshot, or a folder as a tar archive", "cairn dump latest /etc | tar t",
+  return {"dump", "print a file of a snapshot, or a folder as a tar or zip archive",
+          "cairn dump latest /etc | tar t\n  cairn dump latest /home/u/work --archive zip -t work.zip",
           [](CLI::App& app) {
             struct Flags {
               std::string snapshot, path, target, archive = "tar";
@@ -352,8 +353,8 @@ Command dump_command() {
             app.add_option("snapshot", flags->snapshot, "an ID's first digits, or latest")->required();
             app.add_option("path", flags->path, "a file or folder in it")->required();
             app.add_option("-t,--target", flags->target, "a file to write to (default: standard output)");
-            app.add_option("-a,--archive", flags->archive, "of folders: tar")
-                ->check(CLI::IsMember({"tar"}))
+            app.add_option("-a,--archive", flags->archive, "of folders: tar or zip")
+                ->check(CLI::IsMember({"tar", "zip"}))
                 ->capture_default_str();
             declare_filter(app, flags->filter);
             return [=](Context& context) {
@@ -367,7 +368,7 @@ Command dump_command() {
                 if (descriptor < 0) return context.output.fail(flags->target, {Code::io, std::strerror(errno)});
               }
               auto done = Backups(*client).dump(
-                  flags->snapshot, flags->filter, flags->path,
+                  flags->snapshot, flags->filter, flags->path, flags->archive == "zip",
                   [descriptor](const void* from, size_t size) { return write_all(descriptor, from, size); });
               if (!flags->target.empty()) {
                 if (::close(descriptor) != 0 && done) done = fail(Code::io, std::strerror(errno));
@@ -433,6 +434,83 @@ Command rewrite_command() {
           }};
 }
 
+Command copy_command() {
+  return {"copy", "copy snapshots into another volume, of this pool or of another one",
+          "cairn copy --volume offsite                       # all of the volume `backups` that are not there yet\n"
+          "  cairn copy --from-home ~/other-pool --host laptop # from another pool into `backups` of this one",
+          [](CLI::App& app) {
+            struct Flags {
+              CopyOptions options;
+              std::string from_volume = "backups", from_home;
+            };
+            auto flags = std::make_shared<Flags>();
+            app.add_option("snapshots", flags->options.names, "these; else all that pass the filters");
+            app.add_option("--from-volume", flags->from_volume, "the volume that they are in now")
+                ->type_name("NAME")
+                ->capture_default_str();
+            app.add_option("--from-home", flags->from_home, "the home of the pool that they are in (default: this one)")
+                ->type_name("DIR");
+            app.add_flag("-n,--dry-run", flags->options.dry_run, "only say what would be copied");
+            declare_filter(app, flags->options.filter);
+            return [=](Context& context) {
+              const Output& output = context.output;
+              const std::string home = flags->from_home.empty() ? context.home : flags->from_home;
+              if (home == context.home && flags->from_volume == context.backups)
+                return output.fail("", {Code::bad_input,
+                                        "a volume is not copied into itself: say --volume, "
+                                        "--from-volume or --from-home"});
+              auto from = Client::open({.home = home, .log_level = "error", .backups = flags->from_volume});
+              if (!from) return output.fail(home, from.error());
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              CopyOptions with = flags->options;
+              with.on_begin = [&](const SnapshotReport& one) {
+                if (!output.json)
+                  output.say(fmt::format("snapshot {} of {} at {} by {}@{}", one.id.substr(0, 8),
+                                         printable(fmt::format("[{}]", fmt::join(one.paths, ", "))),
+                                         format_time(one.time), printable(one.user), printable(one.host)));
+              };
+              with.on_done = [&](const SnapshotReport& one, const std::string& copy, bool skipped) {
+                if (output.json) {
+                  Json object = {{"message_type", skipped ? "skipped" : "copied"}, {"source_snapshot_id", one.id}};
+                  if (!copy.empty()) object["snapshot_id"] = copy;
+                  output.emit(object);
+                } else if (skipped) {
+                  output.say(fmt::format("skipping snapshot {}, it was copied to {} already", one.id.substr(0, 8),
+                                         copy.substr(0, 8)));
+                } else if (!copy.empty()) {
+                  output.say(fmt::format("  snapshot {} saved", copy.substr(0, 8)));
+                }
+              };
+              Result<CopyReport> report;
+              {
+                ProgressLine line(output, true);
+                with.on_progress = line.callback();
+                report = Backups(*client).copy(**from, with);
+              }
+              if (!report) return output.fail("", report.error());
+              if (output.json) {
+                Json object = {{"message_type", "summary"},
+                               {"copied_snapshots", report->copied},
+                               {"skipped_snapshots", report->skipped},
+                               {"data_added", report->summary.data_added},
+                               {"data_added_packed", report->summary.data_added_packed},
+                               {"total_files_processed", report->summary.total_files_processed},
+                               {"total_bytes_processed", report->summary.total_bytes_processed},
+                               {"packs_below_goal", report->packs_below_goal},
+                               {"total_duration", report->seconds}};
+                if (with.dry_run) object["dry_run"] = true;
+                output.emit(object);
+              } else {
+                output.say(fmt::format("{} {} snapshots, {} were there already", with.dry_run ? "would copy" : "copied",
+                                       report->copied, report->skipped));
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
 Command unlock_command() {
   return {"unlock", "nothing: there are no locks", "cairn unlock", [](CLI::App&) {
             return [](Context& context) {
@@ -445,8 +523,8 @@ Command unlock_command() {
 }  // namespace
 
 std::vector<Command> snapshot_commands() {
-  return {forget_command(), tag_command(),  find_command(),    diff_command(),
-          stats_command(),  dump_command(), rewrite_command(), unlock_command()};
+  return {forget_command(), tag_command(),     find_command(), diff_command(),  stats_command(),
+          dump_command(),   rewrite_command(), copy_command(), unlock_command()};
 }
 
 }  // namespace cairn::tools

@@ -51,13 +51,13 @@ Command ls_command() {
               if (!volumes) return context.output.fail(context.home, volumes.error());
               Json list = Json::array();
               if (!context.output.json && !context.output.quiet)
-                fmt::print("{:<20}{:<10}{:>10} {:>12}  {}\n", "VOLUME", "ID", "FILES", "BYTES", "LAST COMMIT");
+                emit_text("{:<20}{:<10}{:>10} {:>12}  {}\n", "VOLUME", "ID", "FILES", "BYTES", "LAST COMMIT");
               for (const auto& volume : *volumes) {
                 list.push_back(volume_json(volume));
                 if (!context.output.json) {
-                  fmt::print("{:<20}{:<10}{:>10} {:>12}  {}\n", printable(volume.name), volume.id.substr(0, 8),
-                             volume.files, format_size(volume.bytes),
-                             volume.written == 0 ? "never" : format_time(volume.written));
+                  emit_text("{:<20}{:<10}{:>10} {:>12}  {}\n", printable(volume.name), volume.id.substr(0, 8),
+                            volume.files, format_size(volume.bytes),
+                            volume.written == 0 ? "never" : format_time(volume.written));
                 }
               }
               if (context.output.json) context.output.emit({{"volumes", list}});
@@ -80,7 +80,7 @@ Command info_command() {
                 context.output.emit(volume_json(*volume));
                 return static_cast<int>(kDone);
               }
-              fmt::print(
+              emit_text(
                   "Volume    {}\nID        {}\nFiles     {} ({})\nCommits   {}{}\nKeepers   {} of {} alive\nPacks     "
                   "{} ({} with redundancy)\n",
                   printable(volume->name), volume->id, volume->files, format_size(volume->bytes), volume->sequence,

@@ -53,7 +53,7 @@ class Demo {
  private:
   void tell(const std::string& line) {
     if (!output_.json && !output_.quiet) {
-      fmt::print("[{:6.1f} s] {}\n", std::chrono::duration<double>(SteadyClock::now() - start_).count(), line);
+      emit_text("[{:6.1f} s] {}\n", std::chrono::duration<double>(SteadyClock::now() - start_).count(), line);
       std::fflush(stdout);
     }
   }

@@ -136,20 +136,20 @@ Json summary_json(const SnapshotSummary& summary) {
 void print_snapshots(const std::vector<SnapshotReport>& snapshots,
                      const std::function<std::string(const SnapshotReport&)>& more) {
   constexpr const char* kRow = "{:<8}  {:<20}  {:<10}  {:<10}  {:<24}  {}\n";
-  fmt::print(fmt::runtime(kRow), "ID", "Time", "Host", "Tags", more ? "Reasons" : "Size", "Paths");
+  emit_text(fmt::runtime(kRow), "ID", "Time", "Host", "Tags", more ? "Reasons" : "Size", "Paths");
   for (const SnapshotReport& one : snapshots) {
     const std::string size = format_size(one.summary.total_bytes_processed) + (one.partial ? " (partial)" : "");
     for (size_t line = 0; line < std::max<size_t>(1, std::max(one.paths.size(), one.tags.size())); ++line) {
       const bool first = line == 0;
-      fmt::print(fmt::runtime(kRow), first ? one.id.substr(0, 8) : "", first ? format_time(one.time) : "",
-                 first ? printable(one.host) : "", line < one.tags.size() ? printable(one.tags[line]) : "",
-                 !first ? ""
-                 : more ? more(one)
-                        : size,
-                 line < one.paths.size() ? printable(one.paths[line]) : "");
+      emit_text(fmt::runtime(kRow), first ? one.id.substr(0, 8) : "", first ? format_time(one.time) : "",
+                first ? printable(one.host) : "", line < one.tags.size() ? printable(one.tags[line]) : "",
+                !first ? ""
+                : more ? more(one)
+                       : size,
+                line < one.paths.size() ? printable(one.paths[line]) : "");
     }
   }
-  fmt::print("{} snapshot{}\n", snapshots.size(), snapshots.size() == 1 ? "" : "s");
+  emit_text("{} snapshot{}\n", snapshots.size(), snapshots.size() == 1 ? "" : "s");
 }
 
 void declare_filter(CLI::App& app, SnapshotFilter& filter) {

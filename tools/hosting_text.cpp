@@ -32,11 +32,11 @@ Json lending_json(const LendingReport& lending) {
 }
 
 void print_stores(const std::vector<StoreReport>& stores) {
-  fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", "DIRECTORY", "USED", "LIMIT", "FREE", "SHARDS", "STATE");
+  emit_text("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", "DIRECTORY", "USED", "LIMIT", "FREE", "SHARDS", "STATE");
   for (const auto& store : stores) {
-    fmt::print("{:<40}{:>11} {:>11} {:>11} {:>9}  {}{}\n", printable(store.path), format_size(store.used),
-               format_size(store.limit), format_size(store.free), store.shards, printable(store.state),
-               store.removing ? " (is taken back)" : "");
+    emit_text("{:<40}{:>11} {:>11} {:>11} {:>9}  {}{}\n", printable(store.path), format_size(store.used),
+              format_size(store.limit), format_size(store.free), store.shards, printable(store.state),
+              store.removing ? " (is taken back)" : "");
   }
 }
 
@@ -52,10 +52,10 @@ std::string lending_line(const LendingReport& lending) {
 
 void print_lending(const LendingReport& lending, const std::vector<StoreReport>& stores) {
   if (stores.empty() && lending.state == "lending") return;
-  fmt::print("This host: {}\n", lending_line(lending));
+  emit_text("This host: {}\n", lending_line(lending));
   for (const auto& store : stores) {
     if (store.phase == "ok" || store.phase == lending.state || store.phase == "stopped") continue;
-    fmt::print("  {}: {}{}\n", printable(store.path), printable(store.state), store.removing ? " (is taken back)" : "");
+    emit_text("  {}: {}{}\n", printable(store.path), printable(store.state), store.removing ? " (is taken back)" : "");
   }
 }
 

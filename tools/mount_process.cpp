@@ -134,7 +134,7 @@ class Server {
     if (text == kept_text_) return;
     kept_text_ = text;
     kept_state_ = record_.state;
-    if (auto written = write_mount(record_); !written) fmt::print(stderr, "{}\n", to_string(written.error()));
+    if (auto written = write_mount(record_); !written) emit_text(stderr, "{}\n", to_string(written.error()));
   }
 
   void finish(Drive& drive) {
@@ -249,7 +249,7 @@ Status run_mount(const MountWords& words) {
   }
   if (!done) {
     say(ends[1], {.error = done.error()});
-    fmt::print(stderr, "{}\n", to_string(done.error()));
+    emit_text(stderr, "{}\n", to_string(done.error()));
   }
   std::fflush(nullptr);
   ::_exit(done ? 0 : 1);

@@ -78,9 +78,9 @@ int Output::fail(const std::string& on, const Error& error) const {
   if (!line.contains('`')) line = with_advice(line, error.code);  // else it says itself which command helps
   if (json) {
     const Json object = {{"message_type", "exit_error"}, {"code", code}, {"message", line}};
-    fmt::print(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+    emit_text(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print(stderr, "{}\n", line);
+    emit_text(stderr, "{}\n", line);
   }
   return code;
 }
@@ -89,28 +89,28 @@ void Output::file_error(const std::string& path, const Error& error) const {
   if (json) {
     Json object = {{"message_type", "error"}, {"error", {{"message", to_string(error)}}}, {"during", command}};
     put_path(object, "item", path);
-    fmt::print(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+    emit_text(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print(stderr, "cairn: {} failed on '{}': {}; the rest goes on\n", command, printable(path),
-               printable(to_string(error)));
+    emit_text(stderr, "cairn: {} failed on '{}': {}; the rest goes on\n", command, printable(path),
+              printable(to_string(error)));
   }
 }
 
 void Output::warn(const std::string& text) const {
-  if (!quiet) fmt::print(stderr, "cairn: {}\n", printable(text));
+  if (!quiet) emit_text(stderr, "cairn: {}\n", printable(text));
 }
 
 void Output::say(const std::string& line) const {
-  if (!json && !quiet) fmt::print("{}\n", line);
+  if (!json && !quiet) emit_text("{}\n", line);
 }
 
 void Output::emit(const Json& object) const {
-  fmt::print("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+  emit_text("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
   std::fflush(stdout);
 }
 
 void Output::emit_aside(const Json& object) const {
-  fmt::print(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+  emit_text(stderr, "{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 std::string base64(const std::string& raw) {
@@ -137,7 +137,7 @@ ProgressLine::ProgressLine(const Output& output, bool counts_safe, bool data_on_
       terminal_(isatty(STDERR_FILENO) != 0) {}
 
 ProgressLine::~ProgressLine() {
-  if (shown_) fmt::print(stderr, "\r\033[K");
+  if (shown_) emit_text(stderr, "\r\033[K");
 }
 
 OnProgress ProgressLine::callback() {
@@ -169,7 +169,7 @@ void ProgressLine::show(const Progress& p) {
   line += fmt::format("  {} files  {}/s", p.files_done, format_size(static_cast<uint64_t>(rate)));
   if (left > 0) line += "  ETA " + format_duration(Duration(static_cast<int64_t>(left * 1e9)));
   if (counts_safe_) line += "  safe in the pool: " + format_size(p.bytes_safe);
-  fmt::print(stderr, "\r\033[K{}", line);
+  emit_text(stderr, "\r\033[K{}", line);
   std::fflush(stderr);
   shown_ = true;
 }

@@ -1,6 +1,10 @@
 #pragma once
 // What a command says: text or JSON, errors with what to do next, the progress line, exit codes.
 
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -43,6 +47,20 @@ struct Output {
   // The same on stderr, where stdout is taken by data.
   void emit_aside(const Json& object) const;
 };
+
+// Why stdout took no more: its own error flag does not say.
+inline int output_error = 0;
+
+// As fmt::print, which throws when the reader of a pipe has gone: here std::ferror() tells, as with all of stdio.
+template <class... Values>
+void emit_text(std::FILE* to, fmt::format_string<Values...> format, Values&&... values) {
+  const std::string text = fmt::format(format, std::forward<Values>(values)...);
+  if (std::fwrite(text.data(), 1, text.size(), to) < text.size() && to == stdout) output_error = errno;
+}
+template <class... Values>
+void emit_text(fmt::format_string<Values...> format, Values&&... values) {
+  emit_text(stdout, format, std::forward<Values>(values)...);
+}
 
 // {"path": ...} and, where it is not UTF-8, {"path_b64": ...} too.
 void put_path(Json& object, const std::string& key, const std::string& raw);

@@ -153,6 +153,22 @@ struct RewriteReport {
   uint64_t removed_files = 0, removed_bytes = 0;
 };
 
+struct CopyOptions {
+  std::vector<std::string> names;  // of the source; all that pass the filter when empty
+  SnapshotFilter filter;
+  bool dry_run = false;
+  OnProgress on_progress;
+  // Before one is copied, and after: `copy` is empty of a dry run; skipped: the same was there already.
+  std::function<void(const SnapshotReport& from)> on_begin;
+  std::function<void(const SnapshotReport& from, const std::string& copy, bool skipped)> on_done;
+};
+struct CopyReport {
+  uint64_t copied = 0, skipped = 0;
+  SnapshotSummary summary;  // of all that were copied, together
+  uint64_t packs_below_goal = 0;
+  double seconds = 0;
+};
+
 // --- looking into them ---
 
 struct FindOptions {
@@ -255,6 +271,9 @@ class Backups {
   Result<ForgetReport> forget(const ForgetOptions& options);
   Result<TagReport> tag(const TagOptions& options);
   Result<RewriteReport> rewrite(const RewriteOptions& options);
+  // Snapshots of another client's volume of backups (of this pool or another one) into this one's. `from`: another
+  // client, be it of the same home.
+  Result<CopyReport> copy(Client& from, const CopyOptions& options);
 
   // Entries whose path fits a pattern to its end. on_snapshot comes before its matches, and for those without any too.
   Status find(const FindOptions& options, const std::function<void(const SnapshotReport&)>& on_snapshot,
@@ -267,8 +286,8 @@ class Backups {
   // `before`, `after`: of one folder each where they are named "ID:/folder". Changes come in the order of paths.
   Result<DiffReport> diff(const std::string& before, const std::string& after, bool metadata,
                           const std::function<bool(const DiffChange&)>& visit);
-  // A file's bytes, or a folder as a tar archive (pax).
-  Status dump(const std::string& name, const SnapshotFilter& filter, const std::string& path,
+  // A file's bytes, or a folder as a tar archive (pax), or a zip archive.
+  Status dump(const std::string& name, const SnapshotFilter& filter, const std::string& path, bool zip,
               const Client::WriteBytes& write);
 
  private:

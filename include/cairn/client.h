@@ -19,6 +19,7 @@ namespace cairn {
 struct ClientOptions {
   std::string home;
   std::string log_level = "error";
+  std::string backups = "backups";  // the volume that snapshots are in
 };
 
 // "TREE:/PATH"

@@ -164,6 +164,7 @@ env::Task<Status> Archiver::Impl::rest_is_gone(LevelPtr level, std::vector<Actio
 env::Task<Status> Archiver::Impl::plan(ScanEvent event, std::vector<Action>& actions) {
   switch (event.kind) {
     case ScanEvent::Kind::failed:
+      if (options_.errors_end) co_return fail(std::move(event.error), printable_path(event.entry.path));
       failed(event.entry.path, event.error);
       co_return Status{};
     case ScanEvent::Kind::leave: {

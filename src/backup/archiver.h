@@ -32,7 +32,7 @@ struct ArchiveOptions {
   bool force = false;                // reads every file, whatever the parent says
   bool ignore_ctime = false, ignore_inode = false;
   bool dry_run = false;            // looks and compares only
-  bool errors_end = false;         // what cannot be read ends the run: for streams
+  bool errors_end = false;         // what cannot be read ends the run: for streams and copies
   bool skip_if_unchanged = false;  // no snapshot when its tree would be the parent's
   Duration checkpoint_period = kCheckpointPeriod;
 

@@ -105,6 +105,7 @@ env::Task<Status> Archiver::Impl::leave(Action& action) {
   Level& level = *action.level;
   const Detail& detail = action.detail;
   Summary& summary = record_.summary;
+  if (detail.error && options_.errors_end) co_return fail(*detail.error);
   if (detail.error) failed(level.about.path, *detail.error);
   const bool changed = !level.before || level.dirty || action.detail_wanted || !same_attributes(*level.before, detail);
   if (!level.before) {
@@ -266,6 +267,7 @@ env::Task<Status> Archiver::Impl::set_attributes(InodeId inode, const Detail& de
   if (names_known) {
     change.owner = detail.owner;
     change.group = detail.group;
+    change.flags = detail.flags;
   }
   change.mtime = entry.mtime;
   change.atime = entry.mtime;  // reading changes atimes: kept, it would make every snapshot differ

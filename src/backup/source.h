@@ -40,6 +40,7 @@ struct Detail {
   std::vector<volume::Xattr> xattrs;
   std::string owner, group;
   std::string target;            // of a symbolic link
+  uint32_t flags = 0;            // of a file or folder: os::kFileFlags
   std::optional<Bytes> content;  // of a small file without holes: all of it
   bool changed = false;          // while it was read
   std::optional<Error> error;    // it could not be read

@@ -4,6 +4,7 @@
 
 #include "client/backup_run.h"
 #include "client/check.h"
+#include "client/copy.h"
 #include "client/dump.h"
 #include "client/namespace_ops.h"
 #include "client/restore.h"
@@ -56,6 +57,11 @@ Status Backups::list(const std::string& name, const SnapshotFilter& filter, cons
   });
 }
 
+Result<CopyReport> Backups::copy(Client& from, const CopyOptions& options) {
+  Core &source = from.core(), &core = client_.core();
+  return core.run<CopyReport>([&] { return client::copy_snapshots(source, core, options); });
+}
+
 Result<ForgetReport> Backups::forget(const ForgetOptions& options) {
   Core& core = client_.core();
   return core.run<ForgetReport>([&] { return client::forget_snapshots(core, options); });
@@ -98,10 +104,10 @@ Result<DiffReport> Backups::diff(const std::string& before, const std::string& a
   return core.run<DiffReport>([&] { return client::diff_snapshots(core, before, after, metadata, visit); });
 }
 
-Status Backups::dump(const std::string& name, const SnapshotFilter& filter, const std::string& path,
+Status Backups::dump(const std::string& name, const SnapshotFilter& filter, const std::string& path, bool zip,
                      const Client::WriteBytes& write) {
   Core& core = client_.core();
-  return core.run<void>([&] { return client::dump_snapshot(core, name, filter, path, write); });
+  return core.run<void>([&] { return client::dump_snapshot(core, name, filter, path, zip, write); });
 }
 
 Result<RestoreReport> Backups::restore(const RestoreOptions& options) {

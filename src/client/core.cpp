@@ -44,6 +44,7 @@ Result<std::unique_ptr<Core>> Core::open(const ClientOptions& options) {
   real->set_identity(kept->identity.device.seed());
 
   std::unique_ptr<Core> core(new Core(std::move(log), std::move(real), std::move(home), std::move(kept->identity)));
+  core->backups_name_ = options.backups;
   core->peers_ = std::make_unique<peer::Peers>(core->world_, core->identity_, std::move(*membership),
                                                peer::PeersOptions{.serve = false});
   core->peers_->on_change([c = core.get()] { c->membership_changed_ = true; });

@@ -40,6 +40,7 @@ class Core {
   os::EventLoop& loop() { return real_->loop(); }
   bool on_strand() const { return real_->loop().on_strand(); }  // any thread
   const Home& home() const { return home_; }
+  const std::string& backups_name() const { return backups_name_; }  // of the volume that snapshots are in
   const peer::Identity& identity() const { return identity_; }
   peer::Peers& peers() { return *peers_; }
   pool::PoolClient& pool() { return *pool_; }
@@ -89,6 +90,7 @@ class Core {
   std::unique_ptr<os::RealWorld> real_;
   env::World world_;
   Home home_;
+  std::string backups_name_;
   peer::Identity identity_;
   std::unique_ptr<peer::Peers> peers_;
   std::unique_ptr<pool::PoolClient> pool_;

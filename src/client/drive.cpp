@@ -12,6 +12,7 @@ namespace {
 // Space and status of the pool change slowly; a `df` may be this old.
 constexpr Duration kLateLook = std::chrono::milliseconds(500);  // for calls whose time is over
 constexpr Duration kSpaceEvery = std::chrono::seconds(5);
+constexpr Duration kSnapshotsEvery = std::chrono::seconds(2);  // a read of the head at its keepers
 // The space of what was removed comes back by itself: a walk over the tree's inner nodes each day, and what it finds.
 constexpr Duration kFirstPrune = std::chrono::hours(1);
 constexpr Duration kPruneEvery = std::chrono::hours(24);
@@ -88,7 +89,24 @@ env::Task<Status> Drive::Impl::open_snapshots() {
   options.read_only = true;
   set_space();
   background->spawn(keep_space());
+  if (options.snapshots) background->spawn(follow_snapshots());
   co_return Status{};
+}
+
+env::Task<void> Drive::Impl::follow_snapshots() {
+  while (true) {
+    co_await env::sleep_for(world.clock, kSnapshotsEvery);
+    auto changed = co_await snapshots->follow();
+    if (!changed) {
+      world.log.warning("snapshots_not_followed", "error={}", to_string(changed.error()));
+      continue;
+    }
+    if (changed->empty() || !folders_changed) continue;
+    std::vector<DriveChange> told;
+    for (std::string& name : *changed)
+      told.push_back({.kind = DriveChange::Kind::entry, .inode = volume::kRootInode, .name = std::move(name)});
+    folders_changed(std::move(told));
+  }
 }
 
 void Drive::Impl::close() {
@@ -187,6 +205,7 @@ DriveStatus Drive::status() {
 
 void Drive::on_change(std::function<void(std::vector<DriveChange>)> changed) {
   impl_->world.executor.post([impl = impl_.get(), tell = std::move(changed)]() mutable {
+    if (impl->snapshots) impl->folders_changed = std::move(tell);
     if (!impl->drive) return;
     if (!tell) return impl->drive->on_change([](const std::vector<volume::Change>&) {});
     impl->drive->on_change([tell = std::move(tell)](std::vector<volume::Change> changes) {

@@ -71,6 +71,7 @@ class Drive::Impl {
   std::unique_ptr<volume::Drive> drive;
   volume::FileSystem* files = nullptr;  // the drive's; null: `snapshots`
   std::unique_ptr<client::SnapshotFiles> snapshots;
+  std::function<void(std::vector<DriveChange>)> folders_changed;  // of snapshots
   client::Calls calls;
   std::vector<std::unique_ptr<os::Readable>> watches;
   std::atomic<Ticket> next_ticket = 1;
@@ -100,6 +101,7 @@ class Drive::Impl {
   env::Task<Status> open_snapshots();
   void set_space();
   env::Task<void> keep_space();
+  env::Task<void> follow_snapshots();
   env::Task<void> prune_now_and_then();
 };
 

@@ -3,6 +3,7 @@
 #include "client/snapshots.h"
 #include "client/tar.h"
 #include "client/tree_path.h"
+#include "client/zip.h"
 
 namespace cairn::client {
 
@@ -14,8 +15,10 @@ constexpr size_t kListPage = 4096;
 
 class Dumper {
  public:
-  Dumper(env::World world, volume::View view, Client::WriteBytes write)
-      : world_(world), view_(std::move(view)), write_(std::move(write)) {}
+  Dumper(env::World world, volume::View view, Client::WriteBytes write, bool zip)
+      : world_(world), view_(std::move(view)), write_(std::move(write)) {
+    if (zip) zip_.emplace([this](const void* from, size_t size) { return write_(from, size); });
+  }
 
   // A file's bytes, zeros for its holes.
   env::Task<Status> content(InodeId id, uint64_t size) {
@@ -28,7 +31,7 @@ class Dumper {
       const uint64_t upto = *piece ? (*piece)->offset : size;
       auto written = co_await world_.workers.run([&]() -> Status {
         CAIRN_TRY(zeros(upto - at));
-        if (*piece) CAIRN_TRY(write_((*piece)->bytes.data(), (*piece)->bytes.size()));
+        if (*piece) CAIRN_TRY(put((*piece)->bytes.data(), (*piece)->bytes.size()));
         return {};
       });
       if (!written) co_return written;
@@ -66,22 +69,35 @@ class Dumper {
   }
 
   env::Task<Status> end() {
-    auto done = co_await world_.workers.run([&] { return text(tar_end()); });
+    auto done = co_await world_.workers.run([&] { return zip_ ? zip_->finish() : text(tar_end()); });
     co_return done;
   }
 
  private:
+  Status put(const void* from, size_t size) { return zip_ ? zip_->content(from, size) : write_(from, size); }
   Status text(const std::string& bytes) { return write_(bytes.data(), bytes.size()); }
   Status zeros(uint64_t count) {
     for (const Bytes block(std::min<uint64_t>(count, 1 * kMiB)); count > 0;) {
       const size_t step = std::min<uint64_t>(block.size(), count);
-      CAIRN_TRY(write_(block.data(), step));
+      CAIRN_TRY(put(block.data(), step));
       count -= step;
     }
     return {};
   }
 
+  env::Task<Status> zipped(InodeId id, TarEntry entry) {
+    if (!ZipWriter::has_place_for(entry.inode)) co_return Status{};
+    auto done = co_await world_.workers.run([&] { return zip_->begin(entry.path, entry.inode); });
+    if (done && entry.inode.is_file() && entry.inode.size > 0) done = co_await content(id, entry.inode.size);
+    if (done) done = co_await world_.workers.run([&] { return zip_->end(); });
+    co_return done;
+  }
+
   env::Task<Status> one(InodeId id, TarEntry entry) {
+    if (zip_) {
+      auto done = co_await zipped(id, std::move(entry));
+      co_return done;
+    }
     if (entry.inode.has_xattrs) {
       auto xattrs = co_await view_.xattrs(id);
       if (!xattrs) co_return fail(std::move(xattrs.error()));
@@ -103,19 +119,21 @@ class Dumper {
   env::World world_;
   volume::View view_;
   Client::WriteBytes write_;
+  std::optional<ZipWriter> zip_;                // else a tar archive
   std::map<InodeId, std::string> first_names_;  // of files with several
 };
 
 }  // namespace
 
-env::Task<Status> dump_snapshot(Core& core, std::string name, SnapshotFilter filter, std::string path,
+env::Task<Status> dump_snapshot(Core& core, std::string name, SnapshotFilter filter, std::string path, bool zip,
                                 Client::WriteBytes write) {
   auto open = co_await open_snapshot(core, std::move(name), std::move(filter));
   if (!open) co_return fail(std::move(open.error()));
   auto at = co_await open->view.resolve(normalize(open->found.subfolder + "/" + path));
   if (!at) co_return fail(std::move(at.error()));
-  Dumper dumper(core.world(), std::move(open->view), std::move(write));
-  if (at->inode.is_file()) {
+  const bool file = at->inode.is_file();
+  Dumper dumper(core.world(), std::move(open->view), std::move(write), zip && !file);
+  if (file) {
     auto done = co_await dumper.content(at->id, at->inode.size);
     co_return done;
   }

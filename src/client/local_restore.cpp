@@ -105,6 +105,19 @@ Status restore_attributes(const std::string& path, const RestoredAttributes& abo
   return checked(folder->apply(attributes_of(about)));
 }
 
+void restore_flags(const std::string& path, uint32_t flags) {
+  auto place = os::open_parent(path);
+  if (place) place->folder.set_flags(place->name, flags);
+}
+
+void make_changeable(const std::string& path) {
+  auto place = os::open_parent(path);
+  if (!place) return;
+  const uint32_t flags = place->folder.flags(place->name);
+  constexpr uint32_t kInTheWay = os::kImmutableFlag | os::kAppendOnlyFlag;
+  if ((flags & kInTheWay) != 0) place->folder.set_flags(place->name, flags & ~kInTheWay);
+}
+
 Status make_hard_link(const std::string& existing, const std::string& path) {
   auto from = os::open_parent(existing);
   if (!from) return fail(std::move(from.error()));

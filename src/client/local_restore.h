@@ -22,6 +22,10 @@ Result<bool> is_directory(const std::string& path);  // follows links; false whe
 // True when it was made; false when a folder was there.
 Result<bool> make_folder(const std::string& path);
 Status restore_attributes(const std::string& path, const RestoredAttributes& about);
+// Flags of chattr(1), where the caller may set them and the file system has them: last of all.
+void restore_flags(const std::string& path, uint32_t flags);
+// Takes away those that would let nothing be written here.
+void make_changeable(const std::string& path);
 // Another name for a file; replaces what is no folder.
 Status make_hard_link(const std::string& existing, const std::string& path);
 // Symbolic link, FIFO, socket or device. False when the same is there already; replaces what is no folder.

@@ -114,14 +114,18 @@ class LocalSource final : public backup::Source {
     } else if (extended.error().code != Code::unsupported) {
       return fail(std::move(extended.error()));
     }
+    const bool in_one_go = entry.type == volume::FileType::file && entry.size <= backup::kSmallFile && !entry.holes;
+    if (entry.type == volume::FileType::directory || (entry.type == volume::FileType::file && !in_one_go))
+      detail.flags = name.empty() ? folder.flags() : folder.flags(name);
     if (entry.type == volume::FileType::symlink) {
       auto target = folder.read_link(name);
       if (!target) return fail(std::move(target.error()));
       detail.target = std::move(*target);
     }
-    if (entry.type != volume::FileType::file || entry.size > backup::kSmallFile || entry.holes) return {};
+    if (!in_one_go) return {};
     auto file = folder.open_file(name);
     if (!file) return fail(std::move(file.error()));
+    detail.flags = file->flags();
     Bytes content(entry.size);
     auto got = file->read_at(0, content);
     if (!got) return fail(std::move(got.error()));

@@ -39,7 +39,7 @@ env::Task<Result<RepairReport>> repair_volumes(Core& core, RepairOptions options
   options.check.on_fault = [&](const CheckFault& fault) {
     if (told) told(fault);
     if (fault.path.empty()) return;
-    if (fault.volume != kBackupVolume || fault.snapshot.empty()) {
+    if (fault.volume != core.backups_name() || fault.snapshot.empty()) {
       ++report.files_lost;
     } else {
       lost[fault.snapshot].insert(fault.path);

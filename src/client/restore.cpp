@@ -64,7 +64,13 @@ class Restorer {
     for (const auto& [path, about] : folders_) {
       auto set = co_await world_.workers.run([&] { return restore_attributes(path, about); });
       if (!set) failed(path, set.error());
+      if (about.inode.flags != 0) flagged_.emplace_back(path, about.inode.flags);
     }
+    // What is immutable takes no more names and no more entries.
+    co_await world_.workers.run([&] {
+      for (const auto& [path, flags] : flagged_) restore_flags(path, flags);
+      return true;
+    });
     if (options_.verify) {
       auto done = co_await verify();
       if (!done) co_return fail(std::move(done.error()));
@@ -103,6 +109,7 @@ class Restorer {
     if (options_.dry_run) co_return true;
     auto made = co_await world_.workers.run([&]() -> Result<bool> {
       auto there = make_folder(path);
+      if (there && !*there) make_changeable(path);
       if (there || there.error().code != Code::exists || options_.overwrite == Overwrite::never) return there;
       CAIRN_TRY(remove_all(path));  // a file, where the snapshot has a folder
       return make_folder(path);
@@ -270,11 +277,21 @@ class Restorer {
       if (same) {
         skipped(wanted);
         if (options_.dry_run) co_return Status{};
-        auto set = co_await world_.workers.run([&] { return restore_metadata(wanted.path, about); });
+        auto set = co_await world_.workers.run([&] {
+          make_changeable(wanted.path);
+          return restore_metadata(wanted.path, about);
+        });
+        if (inode.flags != 0) flagged_.emplace_back(wanted.path, inode.flags);
         co_return set;
       }
     }
     const char* const what = *there ? "updated" : "restored";
+    if (*there && !options_.dry_run) {
+      co_await world_.workers.run([&] {
+        make_changeable(wanted.path);
+        return true;
+      });
+    }
     if (options_.dry_run) {
       ++report_.files_restored;
       report_.bytes_restored += size;
@@ -296,6 +313,7 @@ class Restorer {
       auto done = co_await fetch(wanted, about);
       if (!done) co_return done;
     }
+    if (inode.flags != 0) flagged_.emplace_back(wanted.path, inode.flags);
     ++report_.files_restored;
     report_.bytes_restored += size;
     if (options_.verify && inode.is_file()) written_.push_back(wanted);
@@ -360,6 +378,7 @@ class Restorer {
   std::map<InodeId, std::string> first_names_;                       // of hard-linked files
   std::vector<std::pair<std::string, std::string>> pending_links_;   // path, first name
   std::vector<std::pair<std::string, RestoredAttributes>> folders_;  // inner ones first
+  std::vector<std::pair<std::string, uint32_t>> flagged_;            // in the order in which they are set
   std::vector<Wanted> written_;                                      // to be verified
   RestoreReport report_;
 };

@@ -44,9 +44,13 @@ NodeInfo SnapshotFiles::shown(Place place, Inode inode) {
 NodeInfo SnapshotFiles::folder_of_all() const {
   Inode root = volume::empty_root();
   root.mode = 0555;
-  root.links = static_cast<uint32_t>(2 + trees_.size());
+  root.links = 2;
   root.parent = volume::kRootInode;
-  for (const Tree& tree : trees_) root.mtime = root.ctime = std::max(root.mtime, tree.time);
+  for (const Tree& tree : trees_) {
+    if (tree.gone) continue;
+    ++root.links;
+    root.mtime = root.ctime = std::max(root.mtime, tree.time);
+  }
   return {.id = volume::kRootInode, .inode = std::move(root)};
 }
 
@@ -58,7 +62,7 @@ SnapshotFiles::Reply<Inode> SnapshotFiles::load(Place place) {
 SnapshotFiles::Reply<NodeInfo> SnapshotFiles::lookup(uint64_t parent, std::string name) {
   Place found;
   if (is_folder_of_all(parent)) {
-    const auto tree = std::ranges::find(trees_, name, &Tree::name);
+    const auto tree = std::ranges::find_if(trees_, [&](const Tree& one) { return !one.gone && one.name == name; });
     if (tree == trees_.end()) co_return fs_fail(ENOENT);
     found = {.tree = static_cast<size_t>(tree - trees_.begin()), .inode = tree->root};
   } else {
@@ -143,7 +147,11 @@ SnapshotFiles::Reply<uint64_t> SnapshotFiles::open_directory(uint64_t number) {
   const volume::FileType directory = volume::FileType::directory;
   open.entries = {{.name = ".", .inode = number, .type = directory}, {.name = "..", .inode = 1, .type = directory}};
   if (open.root) {
-    for (const Tree& tree : trees_) open.entries.push_back({.name = tree.name, .inode = tree.root, .type = directory});
+    for (size_t i = 0; i < trees_.size(); ++i) {
+      if (trees_[i].gone) continue;
+      open.entries.push_back({.name = trees_[i].name, .inode = trees_[i].root, .type = directory});
+      open.trees.push_back(i);
+    }
     open.whole = true;
   }
   const uint64_t handle = next_handle_++;
@@ -177,7 +185,7 @@ SnapshotFiles::Reply<std::vector<DirectoryItem>> SnapshotFiles::read_directory(u
   for (size_t i = cookie; i < open.entries.size() && items.size() < limit; ++i) {
     const DirectoryEntry& entry = open.entries[i];
     const bool dots = i < 2;
-    Place place{.tree = open.root && !dots ? i - 2 : open.place.tree, .inode = entry.inode};
+    Place place{.tree = open.root && !dots ? open.trees[i - 2] : open.place.tree, .inode = entry.inode};
     items.push_back({.entry = entry, .cookie = i + 1, .inode = std::nullopt});
     if (!dots) items.back().entry.inode = number_of(place);
     places.push_back(place);
@@ -245,34 +253,68 @@ SnapshotFiles::Reply<uint64_t> SnapshotFiles::seek_hole(uint64_t number, uint64_
   co_return std::min(offset, inode->size);
 }
 
+env::Task<Result<std::vector<std::string>>> SnapshotFiles::follow() {
+  CAIRN_CO_TRY(co_await volume_->refresh());
+  const uint64_t sequence = volume_->head().sequence;
+  std::vector<std::string> changed;
+  if (sequence == sequence_) co_return changed;
+  auto all = co_await volume_->snapshots();
+  if (!all) co_return fail(std::move(all.error()));
+  const auto here = [&](const volume::SnapshotInfo& info) {
+    return std::ranges::find_if(
+        trees_, [&](const Tree& tree) { return !tree.gone && tree.id == info.name && tree.made == info.root; });
+  };
+  std::vector<Tree> fresh;
+  for (const volume::SnapshotInfo& info : *all) {
+    if (here(info) != trees_.end()) continue;
+    auto view = co_await volume_->view_snapshot(info.name);
+    if (!view) co_return fail(std::move(view.error()));
+    // Backups are named by long numbers; the time in front sorts them.
+    const bool backup = info.name.size() == 64;
+    std::string folder = backup ? format_time(info.created) + "-" + info.name.substr(0, 8) : info.name;
+    std::ranges::replace(folder, '/', '_');
+    fresh.push_back({.name = std::move(folder),
+                     .id = info.name,
+                     .made = info.root,
+                     .view = std::move(*view),
+                     .time = info.created});
+  }
+  for (Tree& tree : trees_) {
+    if (tree.gone || std::ranges::any_of(*all, [&](const volume::SnapshotInfo& info) {
+          return tree.id == info.name && tree.made == info.root;
+        }))
+      continue;
+    tree.gone = true;
+    changed.push_back(tree.name);
+  }
+  for (Tree& tree : fresh) {
+    changed.push_back(tree.name);
+    trees_.push_back(std::move(tree));
+  }
+  sequence_ = sequence;
+  co_return changed;
+}
+
 env::Task<Result<std::unique_ptr<SnapshotFiles>>> open_snapshot_files(Core& core, std::string name, bool as_folders) {
-  std::vector<SnapshotFiles::Tree> trees;
   if (as_folders) {
     auto open = co_await core.open_volume(name, false);
     if (!open) co_return fail(std::move(open.error()));
-    auto all = co_await (*open)->volume->snapshots();
-    if (!all) co_return fail(std::move(all.error()));
-    for (const volume::SnapshotInfo& info : *all) {
-      auto view = co_await (*open)->volume->view_snapshot(info.name);
-      if (!view) co_return fail(std::move(view.error()));
-      // Backups are named by long numbers; the time in front sorts them.
-      const bool backup = info.name.size() == 64;
-      std::string folder = backup ? format_time(info.created) + "-" + info.name.substr(0, 8) : info.name;
-      std::ranges::replace(folder, '/', '_');
-      trees.push_back({.name = std::move(folder), .view = std::move(*view), .time = info.created});
-    }
-  } else {
-    auto backups = co_await open_backups(core, false);
-    if (!backups) co_return fail(std::move(backups.error()));
-    auto found = co_await find_snapshot(**backups, name, {});
-    if (!found) co_return fail(std::move(found.error()), name);
-    auto view = co_await (*backups)->volume->view_snapshot(found->info.name);
-    if (!view) co_return fail(std::move(view.error()));
-    auto root = co_await view->resolve(found->subfolder);
-    if (!root) co_return fail(std::move(root.error()), found->subfolder);
-    trees.push_back({.name = "", .view = std::move(*view), .root = root->id, .time = found->info.created});
+    auto files = std::make_unique<SnapshotFiles>((*open)->volume.get(), true);
+    auto listed = co_await files->follow();
+    if (!listed) co_return fail(std::move(listed.error()));
+    co_return files;
   }
-  co_return std::make_unique<SnapshotFiles>(std::move(trees), as_folders);
+  auto backups = co_await open_backups(core, false);
+  if (!backups) co_return fail(std::move(backups.error()));
+  auto found = co_await find_snapshot(**backups, name, {});
+  if (!found) co_return fail(std::move(found.error()), name);
+  auto view = co_await (*backups)->volume->view_snapshot(found->info.name);
+  if (!view) co_return fail(std::move(view.error()));
+  auto root = co_await view->resolve(found->subfolder);
+  if (!root) co_return fail(std::move(root.error()), found->subfolder);
+  auto files = std::make_unique<SnapshotFiles>(nullptr, false);
+  files->add({.name = "", .view = std::move(*view), .root = root->id, .time = found->info.created});
+  co_return files;
 }
 
 }  // namespace cairn::client

@@ -1,9 +1,10 @@
 #pragma once
 // SnapshotFiles: snapshots as a file system for reading: one, or several, each a folder of the root.
 //
-// The same calls as volume::FileSystem has, for those that change nothing. Snapshots never change, so neither does
-// anything here. Strand only; the volume outlives it.
+// The same calls as volume::FileSystem has, for those that change nothing. Snapshots never change; where each has a
+// folder, these come and go with them. Strand only; the volume outlives it.
 
+#include <deque>
 #include <map>
 
 #include "client/core.h"
@@ -14,16 +15,23 @@ namespace cairn::client {
 class SnapshotFiles {
  public:
   struct Tree {
-    std::string name;  // of its folder
+    std::string name;     // of its folder
+    std::string id = {};  // of the snapshot
+    ChunkId made = {};    // its tree: another one under the same ID is another folder
     volume::View view;
     volume::InodeId root = volume::kRootInode;  // what is shown of it
     WallTime time = 0;
+    bool gone = false;  // forgotten since: what is open stays so
   };
   template <class T>
   using Reply = env::Task<volume::FsResult<T>>;
 
   // `as_folders`: the root has a folder for each; else there is one tree, and the root is its.
-  SnapshotFiles(std::vector<Tree> trees, bool as_folders) : trees_(std::move(trees)), as_folders_(as_folders) {}
+  // `volume`: of folders, whose snapshots they are.
+  SnapshotFiles(volume::Volume* volume, bool as_folders) : volume_(volume), as_folders_(as_folders) {}
+  void add(Tree tree) { trees_.push_back(std::move(tree)); }
+  // Looks which snapshots there are now; gives the names of folders that came or went.
+  env::Task<Result<std::vector<std::string>>> follow();
 
   Reply<volume::NodeInfo> lookup(uint64_t parent, std::string name);
   Reply<volume::NodeInfo> attributes(uint64_t number);
@@ -49,6 +57,7 @@ class SnapshotFiles {
   struct Open {
     Place place;
     bool root = false;                            // of all folders
+    std::vector<size_t> trees = {};               // then: whose these are
     std::vector<volume::DirectoryEntry> entries;  // as far as it was listed
     bool whole = false;
   };
@@ -67,7 +76,9 @@ class SnapshotFiles {
     co_return std::move(*result);
   }
 
-  std::vector<Tree> trees_;
+  std::deque<Tree> trees_;  // what is being read of one stays where it is when others come
+  volume::Volume* volume_;
+  uint64_t sequence_ = 0;  // of the head that was looked at
   bool as_folders_;
   // Numbers of what was looked up in one of several trees: 2 and on.
   std::map<Place, uint64_t> numbers_;

@@ -7,8 +7,14 @@ namespace cairn::client {
 env::Task<Result<OpenVolume*>> open_backups(Core& core, bool create) {
   auto settled = co_await core.settle();
   if (!settled) co_return fail(std::move(settled.error()));
-  auto opened = co_await core.open_volume(kBackupVolume, create);
-  if (!opened && opened.error().code == Code::not_found) co_return fail(Code::not_found, "there are no backups yet");
+  const std::string& name = core.backups_name();
+  auto opened = co_await core.open_volume(name, create);
+  if (!opened && opened.error().code == Code::not_found)
+    co_return fail(Code::not_found, name == "backups" ? "there are no backups yet"
+                                                      : "no volume " + name + ": make it with `cairn volume create " +
+                                                            name + " --dedup`");
+  if (opened && create && !(*opened)->entry.deduplicates)
+    co_return fail(Code::bad_input, "volume " + name + " is a drive: snapshots go into one that was made with --dedup");
   co_return opened;
 }
 

@@ -8,9 +8,8 @@
 
 namespace cairn::client {
 
-inline constexpr const char* kBackupVolume = "backups";
-
-// The volume of backups, its head read just now. Code::not_found when there never was a backup and not `create`.
+// The volume of backups, its head read just now. Code::not_found when there never was a backup and not `create`;
+// Code::bad_input when snapshots are to be made in a volume that does not deduplicate.
 env::Task<Result<OpenVolume*>> open_backups(Core& core, bool create);
 
 struct FoundSnapshot {

@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -86,6 +88,21 @@ Result<FileInfo> look(int descriptor, const char* name, std::string_view what) {
                   .links = raw.stx_nlink,
                   .device_major = raw.stx_rdev_major,
                   .device_minor = raw.stx_rdev_minor};
+}
+
+uint32_t read_flags(int descriptor) {
+  int flags = 0;
+  if (::ioctl(descriptor, FS_IOC_GETFLAGS, &flags) != 0) return 0;
+  return static_cast<uint32_t>(flags) & kFileFlags;
+}
+
+// Nothing for what is neither a file nor a folder: to open a device may do something.
+Descriptor open_for_flags(int folder, const std::string& name) {
+  struct stat raw;
+  if (::fstatat(folder, name.c_str(), &raw, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  if (!S_ISREG(raw.st_mode) && !S_ISDIR(raw.st_mode)) return {};
+  return Descriptor(retry_interrupted(
+      [&] { return ::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); }));
 }
 
 }  // namespace
@@ -193,6 +210,10 @@ void SourceFile::done_with(uint64_t offset, uint64_t length) const {
   ::posix_fadvise(descriptor_.get(), static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED);
 }
 
+uint32_t SourceFile::flags() const {
+  return read_flags(descriptor_.get());
+}
+
 Result<std::vector<ExtendedAttribute>> SourceFile::extended() const {
   return read_extended(descriptor_.get(), nullptr, name_);
 }
@@ -292,6 +313,23 @@ Result<std::vector<ExtendedAttribute>> Folder::extended() const {
 
 Result<std::vector<ExtendedAttribute>> Folder::extended(const std::string& name) const {
   return read_extended(descriptor_.get(), &name, name);
+}
+
+uint32_t Folder::flags() const {
+  return read_flags(descriptor_.get());
+}
+
+uint32_t Folder::flags(const std::string& name) const {
+  const Descriptor entry = open_for_flags(descriptor_.get(), name);
+  return entry ? read_flags(entry.get()) : 0;
+}
+
+bool Folder::set_flags(const std::string& name, uint32_t flags) const {
+  const Descriptor entry = open_for_flags(descriptor_.get(), name);
+  int all = 0;
+  if (!entry || ::ioctl(entry.get(), FS_IOC_GETFLAGS, &all) != 0) return false;
+  int wanted = static_cast<int>((static_cast<uint32_t>(all) & ~kFileFlags) | (flags & kFileFlags));
+  return wanted == all || ::ioctl(entry.get(), FS_IOC_SETFLAGS, &wanted) == 0;
 }
 
 Result<Place> open_parent(const std::string& path) {

@@ -56,6 +56,10 @@ struct Refused {
   bool any() const { return owner || !extended.empty(); }
 };
 
+// The flags of chattr(1) that a person sets, as FS_IOC_GETFLAGS numbers them; others say how the file system keeps it.
+inline constexpr uint32_t kFileFlags = 0x2083'c4ff;
+inline constexpr uint32_t kImmutableFlag = 0x10, kAppendOnlyFlag = 0x20;
+
 struct Extent {
   uint64_t offset = 0, length = 0;
   auto operator<=>(const Extent&) const = default;
@@ -75,6 +79,7 @@ class SourceFile {
   void will_read_once() const;
   void done_with(uint64_t offset, uint64_t length) const;
   Result<std::vector<ExtendedAttribute>> extended() const;
+  uint32_t flags() const;  // kFileFlags; 0 where the file system has none
 
  private:
   friend class Folder;
@@ -138,6 +143,10 @@ class Folder {
   Result<std::vector<ExtendedAttribute>> extended() const;
   Result<std::vector<ExtendedAttribute>> extended(const std::string& name) const;  // sorted; of a link itself
 
+  // kFileFlags of a file or folder (of this one without a name); 0 where there are none, or it may not be opened.
+  uint32_t flags() const;
+  uint32_t flags(const std::string& name) const;
+
   // ---- making; Code::exists when the name is taken ----
   Status make_folder(const std::string& name) const;  // mode 0700 until apply()
   Status make_symlink(const std::string& name, const std::string& target) const;
@@ -153,8 +162,10 @@ class Folder {
   // ---- changing ----
   Result<Refused> apply(const std::string& name, const Attributes& attributes) const;
   Result<Refused> apply(const Attributes& attributes) const;  // to the folder itself: after all its entries are made
-  Status remove(const std::string& name) const;               // anything but a folder
-  Status remove_folder(const std::string& name) const;        // an empty one
+  // False when the caller may not, or the file system cannot. Last of all: an immutable file takes nothing more.
+  bool set_flags(const std::string& name, uint32_t flags) const;
+  Status remove(const std::string& name) const;         // anything but a folder
+  Status remove_folder(const std::string& name) const;  // an empty one
   Status rename(const std::string& from, const Folder& to_folder, const std::string& to) const;  // replaces
   Status sync() const;
   // The whole file system that holds the folder: cheaper than a sync of each of many small files.

@@ -35,6 +35,7 @@ std::string encode_inode(const Inode& inode) {
   message.set_parent(inode.parent);
   message.set_source_inode(inode.source_inode);
   message.set_source_device(inode.source_device);
+  message.set_flags(inode.flags);
   return wire::encode_text(message);
 }
 
@@ -61,7 +62,8 @@ Result<Inode> decode_inode(std::string_view value) {
               .has_xattrs = message->has_xattrs(),
               .parent = message->parent(),
               .source_inode = message->source_inode(),
-              .source_device = message->source_device()};
+              .source_device = message->source_device(),
+              .flags = message->flags()};
   if (!inode.inline_data.empty() && inode.size < inode.inline_data.size()) {
     return fail(Code::corrupt, "inode with more inline data than bytes");
   }

@@ -38,6 +38,7 @@ struct Inode {
   bool has_xattrs = false;
   InodeId parent = 0;  // the directory of its name (of several, the one given last); the root's is itself
   uint64_t source_inode = 0, source_device = 0;  // in backups: on the machine that it comes from
+  uint32_t flags = 0;                            // likewise: those of chattr(1), os::kFileFlags
   bool operator==(const Inode&) const = default;
 
   bool is_directory() const { return type == FileType::directory; }

@@ -314,6 +314,7 @@ class Merger {
     take(&Inode::mode);
     take(&Inode::uid);
     take(&Inode::gid);
+    take(&Inode::flags);
     take(&Inode::owner);
     take(&Inode::group);
     take(&Inode::btime);

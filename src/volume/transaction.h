@@ -32,6 +32,7 @@ struct AttributeChange {
   std::optional<WallTime> mtime, atime, btime;
   std::optional<WallTime> ctime;  // of backups; else it is now
   std::optional<uint64_t> source_inode, source_device;
+  std::optional<uint32_t> flags;
 };
 
 enum class RenameMode {

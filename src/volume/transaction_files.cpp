@@ -23,6 +23,7 @@ env::Task<Status> TransactionImpl::set_attributes(InodeId id, AttributeChange ch
   if (change.btime) about.btime = *change.btime;
   if (change.source_inode) about.source_inode = *change.source_inode;
   if (change.source_device) about.source_device = *change.source_device;
+  if (change.flags) about.flags = *change.flags;
   about.ctime = change.ctime.value_or(work.now);
   apply(work);
   co_return Status{};

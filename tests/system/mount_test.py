@@ -623,6 +623,17 @@ class Lives(MountTest):
         self.assertEqual({n.rsplit("-", 1)[1] for n in os.listdir(everything.dir)}, {i[:8] for i in ids})
         for name in os.listdir(everything.dir):
             self.assertEqual((everything.dir / name / tree.relative_to("/") / "dir/odd").read_bytes(), (tree / "dir/odd").read_bytes())
+        # New ones appear, forgotten ones go, within seconds.
+        (tree / "later").write_text("y")
+        self.me.cairn("backup", tree)
+        self.me.cairn("forget", ids[0])
+        now = {s["id"][:8] for s in json.loads(self.me.cairn("snapshots", "--json").stdout)}
+        deadline = time.monotonic() + PATIENCE
+        while {n.rsplit("-", 1)[1] for n in os.listdir(everything.dir)} != now and time.monotonic() < deadline:
+            time.sleep(0.2)
+        names = sorted(os.listdir(everything.dir))
+        self.assertEqual({n.rsplit("-", 1)[1] for n in names}, now)
+        self.assertEqual((everything.dir / names[-1] / tree.relative_to("/") / "later").read_text(), "y")
         for mount in [latest, first, everything]:
             mount.umount()
 
