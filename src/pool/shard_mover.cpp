@@ -91,6 +91,17 @@ env::Task<Result<PackPicture>> ShardMover::look(PackId pack) {
   co_return picture;
 }
 
+// False for who has only slots that it could not prove: they are as good as lost, and take no place in its domain.
+bool ShardMover::believed(const PackPicture& picture, const NodeId& node) const {
+  if (!trust_.bad_source || std::ranges::find(picture.placed, node) != picture.placed.end()) return true;
+  for (uint8_t slot = 0; slot < picture.slots.size(); ++slot) {
+    const auto& holdings = picture.slots[slot];
+    if (std::ranges::find(holdings, node, &PackPicture::Holding::node) == holdings.end()) continue;
+    if (!trust_.bad_source({picture.header.id, slot}, node)) return true;
+  }
+  return false;
+}
+
 bool ShardMover::over_cap(const PackPicture& picture, const NodeId& node, const NodeId& leaving) const {
   const peer::NodeInfo* info = peers_.membership().node(node);
   if (info == nullptr) return true;
@@ -99,7 +110,7 @@ bool ShardMover::over_cap(const PackPicture& picture, const NodeId& node, const 
     held += std::ranges::any_of(holdings, [&](const auto& holding) {
       const peer::NodeInfo* other = peers_.membership().node(holding.node);
       return holding.node != leaving && holding.node != node && other != nullptr && peers_.usable(holding.node) &&
-             other->domain_key() == info->domain_key();
+             other->domain_key() == info->domain_key() && believed(picture, holding.node);
     });
   }
   return held >= domain_cap(picture.header.geometry.m);
@@ -114,7 +125,7 @@ std::optional<NodeId> ShardMover::choose(const PackPicture& picture, const std::
     if (!self && !peers_.usable(node.id)) continue;
     Candidate candidate{node.id, node.domain_key(), table_.free(node.id, node.free, {node.boot_seq, node.sequence})};
     if (picture.involves(node.id)) {
-      if (node.id != leaving) holders.push_back(std::move(candidate));
+      if (node.id != leaving && believed(picture, node.id)) holders.push_back(std::move(candidate));
       continue;
     }
     if (self || !node.lends || node.leaving || avoid.contains(node.id)) continue;

@@ -97,6 +97,7 @@ class ShardMover {
   };
   struct Gathering;
 
+  bool believed(const PackPicture& picture, const NodeId& node) const;
   std::vector<Source> sources(const PackPicture& picture, uint8_t slot, bool direct) const;
   env::Task<Result<Buffer>> read_here(ShardId shard, uint32_t offset, uint32_t length);
   env::Task<Result<Buffer>> fetch(const PackPicture& picture, Source source, uint32_t offset, uint32_t length);

@@ -22,6 +22,7 @@ struct Machine {
         peers(n.world(), std::move(identity), std::move(membership), {.serve = serve, .probe_period = probing}) {}
   sim::SimNode& node;
   peer::Peers peers;
+  peer::NodeInfo info;
   std::unique_ptr<Holder> holder;
   std::unique_ptr<Healing> healing;
   std::unique_ptr<Trash> trash;
@@ -57,6 +58,10 @@ class Cluster {
     for (auto& machine : machines) stop(std::move(machine));
     client.reset();
     stop(std::move(client_machine));
+  }
+  void set_domain(size_t i, std::string domain) {
+    machines[i]->info.domain = std::move(domain);
+    machines[i]->peers.set_own_record(machines[i]->info);
   }
   // Until the client knows so many holders that it may ask.
   void wait_for(size_t holders) {
@@ -198,6 +203,7 @@ class Cluster {
     info.domain = "d" + std::to_string(i);
     info.boot_seq = machine.node.boots();
     info.lends = true;
+    machine.info = info;
     machine.peers.set_own_record(info);
     machine.peers.start({{sim.node(i == 0 ? 1 : 0).host(), 7000}});
   }

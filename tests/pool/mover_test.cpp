@@ -134,6 +134,25 @@ TEST_CASE("who failed an audit is given no further shards") {
   REQUIRE_FALSE(mover.choose(*picture, {}));
 }
 
+TEST_CASE("a holder that could not prove its shard takes no place in its domain") {
+  MoverPool pool(8);
+  const PackRef ref = pool.write_all(pool.pack(4, 2));
+  pool.let_claims_spread();
+  ShardMover& mover = pool.mover(pool.index_of(ref.holders[0]));
+  auto picture = pool.sim.run(mover.look(ref.id));
+  REQUIRE(picture);
+  // A spare in the domain of the holder of slot 1, the other spare away.
+  const auto spare = mover.choose(*picture, {});
+  REQUIRE(spare);
+  REQUIRE_FALSE(mover.over_cap(*picture, *spare));
+  pool.set_domain(pool.index_of(*spare), fmt::format("d{}", pool.index_of(ref.holders[1])));
+  REQUIRE(pool.sim.run_until([&] { return mover.over_cap(*picture, *spare); }, std::chrono::minutes(5)));
+  mover.set_trust({.bad_source = [&](const ShardId& shard, const NodeId& node) {
+    return shard.slot == 1 && node == ref.holders[1];
+  }});
+  CHECK_FALSE(mover.over_cap(*picture, *spare));
+}
+
 TEST_CASE("a rebuilt shard goes to the domain with the fewest of its pack, and past a full node") {
   MoverPool pool(9);
   const auto pack = pool.pack(4, 2);

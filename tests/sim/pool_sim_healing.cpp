@@ -84,6 +84,15 @@ void PoolSim::require_whole(const std::string& when) {
                       packs_.size(), now.example, sim_.run(known_of(now.example_pack))));
 }
 
+// Rot that is found meanwhile is repaired, too.
+uint64_t PoolSim::rot_found() const {
+  uint64_t found = 0;
+  for (size_t i = 0; i < options_.nodes; ++i) {
+    if (holders_[i] && holders_[i]->ready()) found += holders_[i]->holder().counters().rotten_shards;
+  }
+  return found;
+}
+
 // What rebuilding all that lies there may move: k+1 times its bytes.
 Task<uint64_t> PoolSim::repair_cost(size_t holder) {
   uint64_t bytes = 0;
@@ -146,6 +155,14 @@ void PoolSim::lose_some() {
   while (chosen.size() < count) chosen.insert(prng_.between(1, options_.nodes - 1));  // the first is who all dial
   uint64_t allowed = 0;
   for (const size_t i : chosen) allowed += sim_.run(repair_cost(i));
+  uint64_t largest = 0;  // of one shard
+  for (const pool::PackRef& pack : packs_)
+    largest = std::max(largest, uint64_t{pack.geometry.k + 1} * pack.geometry.shard_length);
+  const uint64_t rot_before = [&] {
+    uint64_t found = rot_found();
+    for (const size_t i : chosen) found -= holders_[i]->holder().counters().rotten_shards;
+    return found;
+  }();
   const uint64_t moved_before = [&] {
     uint64_t bytes = bytes_moved();
     for (const size_t i : chosen) {
@@ -174,6 +191,7 @@ void PoolSim::lose_some() {
   }
   require_whole(fmt::format("{} machines of {} lost at once", chosen.size(), options_.nodes));
   const uint64_t moved = bytes_moved() - moved_before;
+  allowed += (rot_found() - rot_before) * largest;
   result_.bytes_lost += allowed;
   result_.bytes_moved += moved;
   if (moved > allowed + allowed / 2) failure(fmt::format("repair moved {} where {} are needed", moved, allowed));

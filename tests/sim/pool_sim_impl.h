@@ -97,6 +97,7 @@ class PoolSim {
   void require_whole(const std::string& when);
   Task<uint64_t> repair_cost(size_t holder);
   uint64_t bytes_moved() const;
+  uint64_t rot_found() const;
   std::map<PackId, uint32_t> most_in_a_domain();
   Task<void> check_drop(ShardId shard, NodeId keeper);
   size_t machine_of(const NodeId& node) const;
