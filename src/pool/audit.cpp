@@ -352,15 +352,21 @@ env::Task<void> Auditor::follow_up(Key key) {
 
 // --- the rounds ---
 
-// Random shards that it claims of packs that are held here: index look-ups, however many there are.
+// Random shards that it claims of packs that are held here, and the one whose turn it is: chance passes by those whose
+// ID comes soon after another's. Index look-ups, however many there are.
 env::Task<std::vector<ShardId>> Auditor::sample(NodeId node) {
   std::vector<ShardId> shards;
   for (size_t i = 0; i < kAuditBatch; ++i) {
     ShardId from;
-    world_.random.fill(from.pack.bytes);
+    if (i == 0) {
+      from = turns_[node];
+    } else {
+      world_.random.fill(from.pack.bytes);
+    }
     auto found = co_await holder_.held_by(node, from, 1);
     if (found && found->empty()) found = co_await holder_.held_by(node, std::nullopt, 1);
     if (!found || found->empty()) break;
+    if (i == 0) turns_[node] = found->front();
     if (std::ranges::find(shards, found->front()) == shards.end()) shards.push_back(found->front());
   }
   co_return shards;
@@ -376,6 +382,7 @@ env::Task<void> Auditor::audit_loop() {
         round.push_back(node.id);
       return false;
     });
+    std::erase_if(turns_, [&](const auto& turn) { return peers_.membership().node(turn.first) == nullptr; });
     std::ranges::sort(round);
     std::ranges::rotate(round, std::ranges::upper_bound(round, last_asked_));
     for (const NodeId& node : round) {

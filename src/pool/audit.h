@@ -103,6 +103,7 @@ class Auditor {
   std::map<Key, Doubt> doubts_;
   std::multiset<NodeId> distrusted_nodes_;  // once for each shard
   NodeId last_asked_;
+  std::map<NodeId, ShardId> turns_;  // whose turn it was last
   std::function<void(const ShardId&)> changed_;
   RateLimit log_limit_{10, std::chrono::minutes(1)};
   env::Signal doubts_changed_;

@@ -271,6 +271,31 @@ TEST_CASE("who does not have what it claims is found by audits, named, and its s
   CHECK(online > 0);
 }
 
+TEST_CASE("audits come to every shard in turn, also to one that chance would pass by") {
+  HealingOptions options = quick();
+  options.audit.every = seconds(2);
+  options.audit.scrub_delay = hours(1000);
+  HealingPool pool(3, options);
+  std::set<PackId> packs;
+  for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(1, 2, 20'000)).id);
+  pool.let_claims_spread();
+  // The pack whose ID comes soonest after another's.
+  PackId rare;
+  uint64_t least = UINT64_MAX;
+  for (auto pack = std::next(packs.begin()); pack != packs.end(); ++pack) {
+    const uint64_t gap = read_be64(pack->bytes.data()) - read_be64(std::prev(pack)->bytes.data());
+    if (gap < least) std::tie(least, rare) = std::pair(gap, *pack);
+  }
+  for (uint8_t slot = 0; slot < 3; ++slot) {
+    if (pool.holding(rare, slot) == std::vector<size_t>{1}) {
+      REQUIRE(pool.sim.run(pool.machines[1]->holder->stores()[0]->remove({rare, slot})));
+    }
+  }
+  // Each asks each of the two others every 4 s: for all 40 in 160 s. Who is asked in vain says that it is gone.
+  CHECK(
+      pool.within(seconds(200), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
+}
+
 TEST_CASE("a node that forgot what its siblings told it hears it again with the answers to its audits") {
   HealingOptions options = quick();
   options.audit.every = seconds(10);
