@@ -32,6 +32,10 @@ content::PackGeometry PoolClient::geometry_now() const {
   return impl_->writer.geometry_now();
 }
 
+Redundancy PoolClient::goal() const {
+  return impl_->writer.goal();
+}
+
 env::Task<Result<WriteOutcome>> PoolClient::write(content::EncodedPack pack) {
   return impl_->writer.write(std::move(pack));
 }

@@ -70,6 +70,9 @@ class PoolClient {
   // that all domains together would stand) could be stood, they are counted, and writing says no_space or
   // too_few_peers.
   content::PackGeometry geometry_now() const;
+  // What packs should have: by the domains that lend and are alive (or only suspected of not being), full ones too.
+  // Unlike geometry_now() it does not change with a node that is slow for a moment.
+  Redundancy goal() const;
 
   // Sends the shards to k+m holders in parallel. Returns as soon as receipts from distinct domains number at least
   // k + ceil(m/2) (at least k+1 when m > 0); the rest is finished behind (settle()), also when this task is destroyed.

@@ -86,6 +86,13 @@ content::PackGeometry PackWriter::geometry_now() const {
   return !live.empty() && able.m >= std::min(goal.m, 2U) ? able : goal;
 }
 
+Redundancy PackWriter::goal() const {
+  const size_t domains = count_domains(state_.candidates());
+  if (const auto& code = state_.options.code)
+    return {.code = {.k = code->first, .m = code->second, .shard_length = 0}, .domains = domains};
+  return {.code = geometry_for(domains), .domains = domains};
+}
+
 env::Task<Result<WriteOutcome>> PackWriter::write(content::EncodedPack pack) {
   auto place = co_await places_.acquire();
   auto candidates = state_.candidates();

@@ -12,6 +12,7 @@ class PackWriter {
   ~PackWriter();
 
   content::PackGeometry geometry_now() const;
+  Redundancy goal() const;
   // See PoolClient::write and settle.
   env::Task<Result<WriteOutcome>> write(content::EncodedPack pack);
   env::Task<uint64_t> settle();

@@ -115,6 +115,17 @@ content::PackGeometry geometry_for(size_t live_domains) {
   return code(16, 8);
 }
 
+Fit fit_of(const content::PackGeometry& pack, const Redundancy& goal) {
+  const content::PackGeometry& code = goal.code;
+  if (pack.m < code.m) return Fit::weak;
+  if (pack.k == code.k && pack.m == code.m) return Fit::right;
+  // With one domain there is nothing to spread over, and a second copy on another of its nodes is better than none.
+  if (code.m > 0 && pack.k + pack.m > goal.domains) return Fit::wide;
+  // Bytes stored for each byte: (k + m) / k.
+  const uint64_t takes = uint64_t{pack.k + pack.m} * code.k;
+  return code.m > 0 && takes > uint64_t{code.k + code.m} * pack.k ? Fit::costly : Fit::right;
+}
+
 uint32_t commit_quorum(const content::PackGeometry& geometry) {
   return geometry.k + (geometry.m + 1) / 2;  // for m > 0 this is at least k + 1
 }

@@ -23,6 +23,20 @@ struct Candidate {
 // 13-24: (8,4); 25+: (16,8). The shard length is left 0.
 content::PackGeometry geometry_for(size_t live_domains);
 
+// What the table wants of packs now, and the domains it wants it for.
+struct Redundancy {
+  content::PackGeometry code;
+  size_t domains = 0;
+};
+// How a pack's code stands to that; in the order of how pressing it is.
+enum class Fit : uint8_t {
+  right,
+  costly,  // as safe as it should be, and takes more space than it need
+  wide,    // more slots than domains: one domain holds several, and takes them with it
+  weak,    // stands fewer losses than it should
+};
+Fit fit_of(const content::PackGeometry& pack, const Redundancy& goal);
+
 // Receipts from distinct domains before a head may refer to the pack: k + ceil(m/2), at least k+1 when m > 0.
 uint32_t commit_quorum(const content::PackGeometry& geometry);
 

@@ -41,8 +41,13 @@ class Collector {
       head_ = *head;
       if (head_->state.sequence == 0) co_return report_;
       CAIRN_CO_TRY(co_await look());
-      const std::map<PackId, pool::PackRef> apart = choose();
-      if (!repacked_ && !apart.empty() && !options_.dry_run) {
+      std::map<PackId, pool::PackRef> apart;
+      if (!repacked_ && !repacker_ && !options_.dry_run) {
+        apart = choose();
+        choose_unfit(apart);
+      }
+      // What was copied already when somebody else was first is used in any case.
+      if (!repacked_ && (repacker_ || !apart.empty())) {
         auto done = co_await repack(apart);
         if (!done && done.error().code == Code::conflict) continue;
         if (!done) co_return fail(std::move(done.error()));
@@ -146,6 +151,41 @@ class Collector {
     co_return Status{};
   }
 
+  // Whether this pack should be of another code, and writing it now would better it.
+  bool unfit(const pool::PackRef& pack) const {
+    if (options_.recode == Recode::none) return false;
+    const pool::Redundancy goal = host_.packs().goal();
+    const content::PackGeometry now = host_.packs().geometry_now();
+    const pool::Fit fit = pool::fit_of(pack.geometry, goal);
+    if (fit == pool::Fit::right || (fit != pool::Fit::weak && options_.recode == Recode::weak)) return false;
+    // While some domains are full or slow what is written is less than what is wanted.
+    return pool::fit_of(now, goal) == pool::Fit::right || (fit == pool::Fit::weak && now.m > pack.geometry.m);
+  }
+
+  // Packs for the sake of their code: those that stand the fewest losses first.
+  void choose_unfit(std::map<PackId, pool::PackRef>& chosen) {
+    struct Candidate {
+      uint32_t m;
+      uint64_t live;
+      const pool::PackRef* pack;
+    };
+    std::vector<Candidate> candidates;
+    for (const auto& [id, pack] : packs_) {
+      const auto use = marker_->packs().find(id);
+      if (use == marker_->packs().end() || !unfit(pack)) continue;
+      candidates.push_back({pack.geometry.m, use->second.live, &pack});
+    }
+    std::ranges::stable_sort(candidates, {}, &Candidate::m);
+    uint64_t bytes = 0;
+    for (const Candidate& one : candidates) {
+      if (recoded_.packs > 0 && bytes + one.live > options_.max_recode_bytes) continue;
+      bytes += one.live;
+      ++recoded_.packs;
+      recoded_.bytes += one.live;
+      chosen.emplace(one.pack->id, *one.pack);
+    }
+  }
+
   // Which packs are worth taking apart: those with the least in them, until what is left unused is little enough.
   std::map<PackId, pool::PackRef> choose() const {
     std::map<PackId, pool::PackRef> chosen;
@@ -224,6 +264,8 @@ class Collector {
     const uint64_t next = head_->state.sequence + 1;
     const uint64_t commits = report_.commits;
     report_ = {.copied_packs = report_.copied_packs, .copied_bytes = report_.copied_bytes, .commits = commits};
+    report_.recoded_packs = recoded_.packs;
+    report_.recoded_bytes = recoded_.bytes;
     edits_.clear();
     to_tell_.clear();
     const auto bury = [&](DeadPack dead) {
@@ -240,6 +282,10 @@ class Collector {
         ++report_.live_packs;
         report_.live_bytes += use->second.live;
         report_.unused_bytes += bytes_of(pack) - std::min(bytes_of(pack), use->second.live);
+        if (unfit(pack)) {
+          ++report_.unfit_packs;
+          report_.unfit_bytes += use->second.live;
+        }
         // Somebody refers to it again, and it has no tombstone yet.
         if (dead_.contains(id)) edits_.insert_or_assign(dead_pack_key(id), std::nullopt);
         continue;
@@ -337,6 +383,9 @@ class Collector {
   bool asked_ = false;
   std::optional<Repacker> repacker_;
   bool repacked_ = false;
+  struct {
+    uint64_t packs = 0, bytes = 0;
+  } recoded_;
   EditMap edits_;
   std::vector<pool::PackRef> to_tell_;
   CollectReport report_;

@@ -15,6 +15,7 @@ class PoolPackIo final : public PackIo {
   PoolPackIo(env::World world, pool::PoolClient& pool, peer::Peers& peers, Bytes founding)
       : world_(world), pool_(pool), peers_(peers), tombstones_(world, peers, std::move(founding)) {}
   content::PackGeometry geometry_now() const override { return pool_.geometry_now(); }
+  pool::Redundancy goal() const override { return pool_.goal(); }
   env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override {
     auto outcome = co_await pool_.write(std::move(pack));
     if (!outcome) co_return fail(std::move(outcome.error()));
@@ -105,6 +106,7 @@ class PatientPackIo final : public PackIo {
   PatientPackIo(PackIo& inner, env::World world, Duration patience)
       : inner_(inner), world_(world), patience_(patience) {}
   content::PackGeometry geometry_now() const override { return inner_.geometry_now(); }
+  pool::Redundancy goal() const override { return inner_.goal(); }
   env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override { return inner_.write(std::move(pack)); }
   env::Task<uint64_t> settle() override { return inner_.settle(); }
   env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,

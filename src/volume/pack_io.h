@@ -13,6 +13,8 @@ class PackIo {
   virtual ~PackIo() = default;
   // (k, m) for a pack that is begun now.
   virtual content::PackGeometry geometry_now() const = 0;
+  // What packs should have by the number of domains.
+  virtual pool::Redundancy goal() const = 0;
   // Until enough receipts are in for a head to refer to the pack. Errors: too_few_peers, no_space.
   virtual env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) = 0;
   // As pool::PoolClient::settle().

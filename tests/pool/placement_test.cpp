@@ -48,6 +48,27 @@ void require_near(double seen, double trials, double share) {
 
 }  // namespace
 
+TEST_CASE("a pack's code is weak, wide or costly by the table of the domains there are") {
+  const auto fit = [](uint32_t k, uint32_t m, size_t domains) {
+    return fit_of({.k = k, .m = m, .shard_length = 0}, {.code = geometry_for(domains), .domains = domains});
+  };
+  for (size_t domains = 1; domains <= 40; ++domains) {
+    const auto code = geometry_for(domains);
+    CHECK(fit(code.k, code.m, domains) == Fit::right);
+  }
+  CHECK(fit(1, 0, 2) == Fit::weak);
+  CHECK(fit(1, 1, 3) == Fit::weak);
+  CHECK(fit(1, 2, 4) == Fit::costly);
+  CHECK(fit(1, 2, 6) == Fit::costly);
+  CHECK(fit(2, 2, 6) == Fit::costly);
+  CHECK(fit(4, 2, 8) == Fit::weak);
+  CHECK(fit(5, 3, 6) == Fit::wide);
+  CHECK(fit(2, 2, 3) == Fit::wide);
+  CHECK(fit(1, 2, 2) == Fit::wide);
+  CHECK(fit(1, 1, 1) == Fit::right);   // two nodes of one domain: better than one
+  CHECK(fit(8, 4, 12) == Fit::right);  // one domain fewer than it was written for: nothing is gained
+}
+
 TEST_CASE("redundancy follows the number of live domains") {
   const std::map<size_t, std::pair<uint32_t, uint32_t>> table = {
       {0, {1, 0}},  {1, {1, 0}},  {2, {1, 1}},   {3, {1, 2}},     {4, {2, 2}},

@@ -123,6 +123,94 @@ TEST_CASE("collections of a volume that nobody changes come to an end") {
   REQUIRE(read_text(device, device.volume->view(), "/a"));
 }
 
+TEST_CASE("packs follow the pool's table when domains come: weak ones by every collection, costly ones when asked") {
+  Fixture world;
+  Device device = world.device(1);
+  const auto grow = [&](size_t domains) {
+    const auto code = pool::geometry_for(domains);
+    device.packs.domains = domains;
+    device.packs.k = code.k;
+    device.packs.m = code.m;
+  };
+  const auto codes = [&] {
+    std::set<std::pair<uint32_t, uint32_t>> found;
+    for (const auto& [id, pack] : world.pool.packs) found.emplace(pack.geometry.k, pack.geometry.m);
+    return found;
+  };
+  using Codes = std::set<std::pair<uint32_t, uint32_t>>;
+  const Bytes one = random_bytes(9'000'000, 1), two = random_bytes(700'000, 2);
+  grow(3);
+  put(device, "/one", one);
+  REQUIRE(device.run(device.volume->make_snapshot("kept")));
+  put(device, "/two", two);
+  collect(device);
+  world.pool.empty_trash();
+  CHECK(codes() == Codes{{1, 2}});
+
+  // As safe as the table wants, only more costly: left alone, unless asked.
+  grow(6);
+  auto report = collect(device);
+  CHECK(report.recoded_packs == 0);
+  world.pool.empty_trash();
+  report = collect(device, {.dry_run = true, .recode = Recode::all});
+  CHECK(report.unfit_packs > 1);
+  CHECK(report.unfit_bytes >= 9'700'000);
+  REQUIRE(world.pool.trash.empty());
+  // In bounded steps, each of which counts.
+  int steps = 0;
+  for (uint64_t left = report.unfit_packs; left > 0; ++steps) {
+    report = collect(device, {.recode = Recode::all, .max_recode_bytes = 4'000'000});
+    REQUIRE(report.unfit_packs < left);
+    left = report.unfit_packs;
+  }
+  CHECK(steps > 1);
+  collect(device);
+  world.pool.empty_trash();
+  CHECK(codes() == Codes{{4, 2}});
+
+  // Weaker than the table wants.
+  grow(10);
+  report = collect(device);
+  CHECK(report.recoded_packs > 0);
+  CHECK(report.recoded_bytes >= 9'700'000);
+  CHECK(report.unfit_packs == 0);
+  collect(device);
+  world.pool.empty_trash();
+  CHECK(codes() == Codes{{5, 3}});
+  const uint64_t commits = world.pool.commits;
+  collect(device, {.recode = Recode::all});
+  CHECK(world.pool.commits <= commits + 1);
+
+  // Domains went away: more slots than domains.
+  grow(6);
+  CHECK(collect(device).recoded_packs == 0);
+  CHECK(collect(device, {.recode = Recode::all}).recoded_packs > 0);
+  collect(device);
+  world.pool.empty_trash();
+  CHECK(codes() == Codes{{4, 2}});
+
+  Device other = world.device(2);
+  REQUIRE(read_text(other, other.volume->view(), "/one") == as_string(one));
+  REQUIRE(read_text(other, other.volume->view(), "/two") == as_string(two));
+  REQUIRE(text_of(other, "kept", "/one") == as_string(one));
+  check_tree(other, other.volume->view());
+}
+
+TEST_CASE("packs are left as they are while what would be written now is no better") {
+  Fixture world;
+  Device device = world.device(1);
+  device.packs.k = 4;
+  device.packs.m = 2;
+  device.packs.domains = 6;
+  put(device, "/f", random_bytes(700'000, 1));
+  collect(device);
+  // Ten domains, of which some are full: packs are still written as for six.
+  device.packs.domains = 10;
+  const auto report = collect(device, {.recode = Recode::all});
+  CHECK(report.recoded_packs == 0);
+  CHECK(report.unfit_packs == 0);
+}
+
 TEST_CASE("a forgotten snapshot comes back before the prune, within the trash's time, and not afterwards") {
   Fixture world;
   Device device = world.device(1, true);

@@ -37,6 +37,10 @@ class MemoryPackIo final : public volume::PackIo {
   MemoryPackIo(MemoryPool& pool, env::World world, uint64_t seed) : pool_(pool), world_(world), prng_(seed) {}
 
   content::PackGeometry geometry_now() const override { return {.k = k, .m = m, .shard_length = 0}; }
+  pool::Redundancy goal() const override {
+    if (domains == 0) return {.code = geometry_now(), .domains = k + m};
+    return {.code = pool::geometry_for(domains), .domains = domains};
+  }
   env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override {
     co_await wait();
     if (away) co_return fail(Code::too_few_peers, "the pool is away");
@@ -119,6 +123,7 @@ class MemoryPackIo final : public volume::PackIo {
 
   std::function<void()> before_bury;
   uint32_t k = 2, m = 1;
+  size_t domains = 0;  // 0: as many as k + m
   int failing_writes = 0, rotten_reads = 0;
   uint64_t below_goal = 0;  // packs
   bool away = false;
