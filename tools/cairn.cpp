@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
   std::map<std::string, CLI::App*> groups;  // "store" of "store add"
   for (auto commands : {pool_commands(), member_commands(), hosting_commands(), volume_commands(), file_commands(),
                         drive_commands(), backup_commands(), snapshot_commands(), check_commands(), prune_commands(),
-                        demo_commands(), generate_commands()}) {
+                        rebalance_commands(), demo_commands(), generate_commands()}) {
     for (Command& command : commands) {
       CLI::App* parent = &app;
       std::string name = command.name;

@@ -44,6 +44,7 @@ std::vector<Command> backup_commands();
 std::vector<Command> snapshot_commands();
 std::vector<Command> check_commands();
 std::vector<Command> prune_commands();
+std::vector<Command> rebalance_commands();
 std::vector<Command> drive_commands();
 std::vector<Command> demo_commands();
 std::vector<Command> generate_commands();

@@ -19,6 +19,7 @@ Json volume_json(const PruneReport::Volume& volume) {
           {"told_packs", volume.told_packs},
           {"repacked_packs", volume.repacked_packs},
           {"repacked_bytes", volume.repacked_bytes},
+          {"recoded_packs", volume.recoded_packs},
           {"unused_bytes", volume.unused_bytes},
           {"waiting_packs", volume.waiting_packs},
           {"forgotten_snapshots", volume.forgotten_snapshots}};

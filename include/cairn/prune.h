@@ -27,6 +27,7 @@ struct PruneReport {
     uint64_t packs = 0, bytes = 0;
     uint64_t removed_packs = 0, removed_bytes = 0;    // dead: on their way out
     uint64_t repacked_packs = 0, repacked_bytes = 0;  // taken apart; what was copied out of them
+    uint64_t recoded_packs = 0;                       // of the repacked ones: stood fewer losses than they should
     uint64_t unused_bytes = 0;                        // left
     uint64_t waiting_packs = 0;                       // uploads that were never committed, younger than a week
     uint64_t forgotten_snapshots = 0;                 // whose packs went

@@ -2,6 +2,7 @@
 
 #include "client/drive.h"
 
+#include "pool/limits.h"
 #include "volume/collect.h"
 #include "volume/drive/errno.h"
 
@@ -16,6 +17,8 @@ constexpr Duration kSnapshotsEvery = std::chrono::seconds(2);  // a read of the 
 // The space of what was removed comes back by itself: a walk over the tree's inner nodes each day, and what it finds.
 constexpr Duration kFirstPrune = std::chrono::hours(1);
 constexpr Duration kPruneEvery = std::chrono::hours(24);
+// Between steps in which packs are written anew for the sake of their code (client/rebalance.h).
+constexpr Duration kRecodeAgain = std::chrono::minutes(10);
 
 }  // namespace
 
@@ -153,19 +156,25 @@ env::Task<void> Drive::Impl::keep_space() {
   while (true) {
     co_await env::sleep_for(world.clock, kSpaceEvery);
     set_space();
+    domains_.look(core->pool().goal().domains, world.clock.now());
   }
 }
 
 env::Task<void> Drive::Impl::prune_now_and_then() {
-  for (Duration pause = kFirstPrune;; pause = kPruneEvery) {
+  for (Duration pause = kFirstPrune;;) {
     co_await env::sleep_for(world.clock, pause);
-    auto done = co_await volume::collect_garbage(volume_->volume->host(), {});
+    pause = kPruneEvery;
+    volume::CollectOptions collect{.max_recode_bytes = client::kRecodeStep, .copy_rate = pool::kMoveRate};
+    if (domains_.settled(world.clock.now())) collect.recode = volume::Recode::all;
+    auto done = co_await volume::collect_garbage(volume_->volume->host(), collect);
     if (!done) {
       world.log.warning("not_pruned", "error={}", to_string(done.error()));
     } else if (done->dead_packs + done->copied_packs > 0) {
       world.log.info("pruned", "packs={} bytes={} taken_apart={}", done->dead_packs, done->dead_bytes,
                      done->copied_packs);
     }
+    // Another step of the same, behind; unless none is to be had.
+    if (done && done->recoded_packs > 0 && done->unfit_packs > 0) pause = kRecodeAgain;
     co_await core->adapt_keepers(*volume_);
   }
 }

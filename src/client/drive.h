@@ -4,6 +4,7 @@
 #include "cairn/drive.h"
 #include "client/calls.h"
 #include "client/core.h"
+#include "client/rebalance.h"
 #include "client/snapshot_files.h"
 #include "volume/drive/drive.h"
 
@@ -80,6 +81,7 @@ class Drive::Impl {
 
  private:
   volume::SpaceReport space_;  // where there is no drive
+  client::SettledDomains domains_;
   template <class>
   struct ResultOf;
   template <class T>

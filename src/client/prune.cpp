@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "backup/record.h"
+#include "client/rebalance.h"
 #include "client/snapshots.h"
 
 namespace cairn::client {
@@ -49,7 +50,11 @@ const char* name_of(volume::CollectProgress::Phase phase) {
 env::Task<Result<PruneReport>> prune_volumes(Core& core, PruneOptions options) {
   volume::CollectOptions collect{.dry_run = options.dry_run};
   CAIRN_CO_TRY(set_max_unused(options.max_unused, collect));
-  if (options.max_repack_size) collect.max_copy_bytes = *options.max_repack_size;
+  collect.max_recode_bytes = kRecodeStep;
+  if (options.max_repack_size) {
+    collect.max_copy_bytes = *options.max_repack_size;
+    collect.max_recode_bytes = std::min(collect.max_recode_bytes, *options.max_repack_size);
+  }
   collect.copy_small = options.repack_small;
   collect.keep_forgotten = options.min_age;
   auto settled = co_await core.settle();
@@ -78,6 +83,7 @@ env::Task<Result<PruneReport>> prune_volumes(Core& core, PruneOptions options) {
                               .removed_bytes = done->dead_bytes,
                               .repacked_packs = done->copied_packs,
                               .repacked_bytes = done->copied_bytes,
+                              .recoded_packs = done->recoded_packs,
                               .unused_bytes = done->unused_bytes,
                               .waiting_packs = done->orphans_seen,
                               .forgotten_snapshots = done->snapshots,

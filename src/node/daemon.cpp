@@ -92,6 +92,7 @@ env::Task<Result<env::Address>> Daemon::start() {
   healing_->repair().stores_known_by([this] { return lending_->all_open(); });
   healing_->repair().skip([this](PackId pack) { return trash_->tombstoned(pack); });
   lending_->skip([this](PackId pack) { return trash_->tombstoned(pack); });
+  move_orders_ = std::make_unique<pool::MoveOrders>(*peers_, healing_->mover(), lending_->drain());
   co_await lending_->start(config_);
 
   peers_->serve(wire::Method::admin_status, peer::Access::own_device,

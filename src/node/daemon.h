@@ -9,6 +9,7 @@
 #include "os/real_world.h"
 #include "peer/invite.h"
 #include "pool/healing.h"
+#include "pool/move_orders.h"
 #include "pool/trash.h"
 #include "proto/membership.pb.h"
 #include "volume/register.h"
@@ -51,6 +52,7 @@ class Daemon {
   std::unique_ptr<pool::Trash> trash_;
   std::unique_ptr<pool::Healing> healing_;
   std::unique_ptr<Lending> lending_;
+  std::unique_ptr<pool::MoveOrders> move_orders_;
   bool membership_changed_ = false;
   std::optional<env::TaskGroup> tasks_;
 };

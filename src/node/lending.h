@@ -31,6 +31,9 @@ class Lending {
   // Shards of packs that were deleted need not be moved anywhere.
   void skip(std::function<env::Task<bool>(PackId)> deleted) { drain_.skip(std::move(deleted)); }
 
+  // Moves shards that are wanted elsewhere, too.
+  pool::Drain& drain() { return drain_; }
+
   bool resting() const { return !resting_.empty(); }
   // Every store of the configuration; then what is claimed and lies in none is lost.
   bool all_open() const;

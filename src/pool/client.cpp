@@ -1,10 +1,12 @@
 #include "pool/client.h"
 
 #include "pool/client_state.h"
+#include "pool/limits.h"
 #include "pool/locator.h"
 #include "pool/pack_completer.h"
 #include "pool/pack_reader.h"
 #include "pool/pack_writer.h"
+#include "proto/pack.pb.h"
 
 namespace cairn::pool {
 
@@ -53,6 +55,23 @@ env::Task<Result<uint32_t>> PoolClient::live_slots(PackRef pack, Answers answers
   co_await impl_->locator.locate(pack, true, answers);
   const auto live = impl_->locator.live_holders(pack, answers);
   co_return static_cast<uint32_t>(std::ranges::count_if(live, [](const NodeId& node) { return !node.is_zero(); }));
+}
+
+env::Task<std::vector<NodeId>> PoolClient::live_holders(PackRef pack) {
+  co_await impl_->locator.locate(pack, true);
+  co_return impl_->locator.live_holders(pack);
+}
+
+env::Task<Status> PoolClient::move_shard(ShardId shard, NodeId from, NodeId to, Bytes founding) {
+  wire::ShardMoveRequest request;
+  request.set_pack(shard.pack.raw());
+  request.set_slot(shard.slot);
+  request.set_to(to.raw());
+  request.set_founding(founding.data(), founding.size());
+  auto done = co_await peer::ask<wire::ShardMoveResponse>(impl_->state.peers, from, wire::Method::shard_move, request,
+                                                          kMoveOrderTimeout);
+  if (!done) co_return fail(std::move(done.error()));
+  co_return Status{};
 }
 
 env::Task<Result<Completion>> PoolClient::complete(PackRef pack, Answers answers) {

@@ -97,6 +97,12 @@ class PoolClient {
   using Answers = std::function<bool(const NodeId&)>;
   env::Task<Result<uint32_t>> live_slots(PackRef pack, Answers answers = {});
 
+  // By slot, a holder that is alive, by its own claim; zero: none was found.
+  env::Task<std::vector<NodeId>> live_holders(PackRef pack);
+  // Has a holder give its shard to another node; done when it lies there and no longer here. `founding`: of the head
+  // register of the pack's volume, which this member owns. Errors: see pool::Drain::move_to; overloaded.
+  env::Task<Status> move_shard(ShardId shard, NodeId from, NodeId to, Bytes founding);
+
   // Gives the slots that have no live holder (that `answers` agrees to) to new ones: encoded anew from the pack's data
   // and checked against the header's roots. Errors: too_few_peers (under k slots are left), damaged.
   env::Task<Result<Completion>> complete(PackRef pack, Answers answers = {});

@@ -14,6 +14,7 @@ Drain::Drain(env::World world, peer::Peers& peers, Holder& holder, ShardMover& m
       mover_(mover),
       urgent_(world, peers, holder, {.bytes_per_second = kYieldRate}),
       places_(world.executor, kDrainAtOnce),
+      ordered_(world.executor),
       drops_(world.executor) {}
 
 Drain::~Drain() = default;
@@ -58,7 +59,21 @@ env::Task<void> Drain::stop() {
     say_held(*job);
   }
   jobs_.clear();
+  ordered_.tasks.cancel();
+  say_held(ordered_);
   co_await drops_.join();
+}
+
+env::Task<Status> Drain::move_to(ShardId shard, NodeId to) {
+  env::OneShot<Status> moved(world_.executor);
+  // Whoever asks may go away: a shard that is said to be leaving must leave, or be held again.
+  ordered_.tasks.spawn([](Drain& self, ShardId which, NodeId where, env::OneShot<Status> done) -> env::Task<void> {
+    auto permit = co_await self.places_.acquire();
+    auto status = co_await self.move_away(self.ordered_, which, where);
+    done.set(std::move(status));
+  }(*this, shard, to, moved));
+  auto status = co_await moved;
+  co_return status;
 }
 
 std::optional<DrainProgress> Drain::progress(const StoreId& id) const {
@@ -214,7 +229,14 @@ std::optional<NodeId> Drain::choose(const PackPicture& picture, const std::set<N
     why = "no further node has room for a shard of this pack";
     return std::nullopt;
   }
-  if (!mover_.over_cap(picture, *target, self)) return target;
+  if (spread_as_well(picture, *target)) return target;
+  why = "the nodes that have room are in domains that hold enough of this pack";
+  return std::nullopt;
+}
+
+bool Drain::spread_as_well(const PackPicture& picture, const NodeId& target) const {
+  const NodeId self = peers_.identity().node;
+  if (!mover_.over_cap(picture, target, self)) return true;
   const auto domain_of = [this](const NodeId& node) {
     const peer::NodeInfo* info = peers_.membership().node(node);
     return info != nullptr ? info->domain_key() : std::string();
@@ -226,15 +248,22 @@ std::optional<NodeId> Drain::choose(const PackPicture& picture, const std::set<N
     }
     return shards;
   };
-  const std::string there = domain_of(*target), here = domain_of(self);
-  if (there == here || count(there) < count(here)) return target;
-  why = "the nodes that have room are in domains that hold enough of this pack";
-  return std::nullopt;
+  const std::string there = domain_of(target), here = domain_of(self);
+  return there == here || count(there) < count(here);
 }
 
-env::Task<Status> Drain::move_away(Job& job, ShardId shard) {
+// What choose() would have seen to.
+bool Drain::may_have(const PackPicture& picture, const NodeId& target) const {
+  const peer::NodeInfo* info = peers_.membership().node(target);
+  return info != nullptr && info->lends && !info->leaving && target != peers_.identity().node &&
+         peers_.state(target) == peer::NodeState::alive && peers_.usable(target) && !picture.involves(target) &&
+         spread_as_well(picture, target);
+}
+
+env::Task<Status> Drain::move_away(Job& job, ShardId shard, std::optional<NodeId> to) {
   if (deleted_) {
     const bool deleted = co_await deleted_(shard.pack);
+    if (deleted && to) co_return fail(Code::denied, "the pack has a tombstone");
     if (deleted) {
       auto gone = co_await drop_for_good(shard);
       co_return gone;
@@ -244,10 +273,15 @@ env::Task<Status> Drain::move_away(Job& job, ShardId shard) {
   if (!picture) co_return fail(std::move(picture.error()));
   if (shard.slot >= picture->slots.size()) co_return fail(Code::corrupt, "no such slot");
   Error why{Code::no_space, ""};
-  if (!other_holder(*picture, shard.slot) && !choose(*picture, {}, why.context)) co_return fail(std::move(why));
+  if (to) {
+    if (std::ranges::find(picture->here, shard.slot) == picture->here.end() || job.leaving.contains(shard))
+      co_return fail(Code::not_found, "no such shard here, or it is on its way already");
+    if (!may_have(*picture, *to)) co_return fail(Code::bad_input, "that node may not have a shard of this pack");
+  } else if (!other_holder(*picture, shard.slot) && !choose(*picture, {}, why.context))
+    co_return fail(std::move(why));
   job.leaving.insert(shard);
   holder_.announce(shard, ClaimState::leaving, {});
-  const bool copied = co_await copied_away(job, shard, std::move(*picture), why);
+  const bool copied = co_await copied_away(job, shard, std::move(*picture), to, why);
   job.leaving.erase(shard);
   if (!copied) {
     holder_.announce(shard, ClaimState::held, {});
@@ -270,7 +304,7 @@ env::Task<Status> Drain::drop_for_good(ShardId shard) {
 }
 
 // Until somebody else has this slot and says so.
-env::Task<bool> Drain::copied_away(Job& job, ShardId shard, PackPicture picture, Error& why) {
+env::Task<bool> Drain::copied_away(Job& job, ShardId shard, PackPicture picture, std::optional<NodeId> to, Error& why) {
   if (const auto twin = other_holder(picture, shard.slot)) {
     // The claim must be durable before the other is asked.
     const NodeId self = peers_.identity().node;
@@ -287,8 +321,8 @@ env::Task<bool> Drain::copied_away(Job& job, ShardId shard, PackPicture picture,
     if (held) co_return true;
   }
   std::set<NodeId> avoid;
-  for (int tries = 0; tries < kDrainTries; ++tries) {
-    const auto target = choose(picture, avoid, why.context);
+  for (int tries = to ? kDrainTries - 1 : 0; tries < kDrainTries; ++tries) {
+    const auto target = to ? to : choose(picture, avoid, why.context);
     if (!target) co_return false;
     // Another that leaves may have given it a part of this pack just now: one shard a node.
     const auto there = co_await ask(shard.pack, *target);

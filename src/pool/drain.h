@@ -1,5 +1,6 @@
 #pragma once
-// Drain: empties stores of this node, in whole or down to a size, by moving their shards elsewhere.
+// Drain: empties stores of this node, in whole or down to a size, by moving their shards elsewhere; and moves single
+// ones that are wanted elsewhere.
 //
 // One shard: where it may go is chosen; its claim becomes `leaving`; a copy is made there, by its receipt and by the
 // new holder's own claim; then it is dropped here and claimed as gone. Another store of this node that has room is the
@@ -37,6 +38,10 @@ class Drain {
   void set_goal(const StoreId& store, std::optional<DrainGoal> goal);
   // Shards of packs that were deleted are dropped, not moved: nobody would take them (pool/trash.h).
   void skip(std::function<env::Task<bool>(PackId)> deleted) { deleted_ = std::move(deleted); }
+  // One shard that lies here goes to this node, by the same steps; where another holds the same slot already, it is
+  // only dropped here. Errors: not_found (not here), denied (the pack has a tombstone), bad_input (`to` may not have
+  // it), unreachable, no_space, timeout: then it stays.
+  env::Task<Status> move_to(ShardId shard, NodeId to);
   // None where there is no goal.
   std::optional<DrainProgress> progress(const StoreId& store) const;
 
@@ -78,11 +83,14 @@ class Drain {
   env::Task<void> walk(StoreId id, Job& job);
   env::Task<void> move_one(StoreId id, Job& job, ShardId shard, env::Semaphore::Permit permit, Moving moving);
   env::Task<Status> drop_for_good(ShardId shard);
-  env::Task<Status> move_away(Job& job, ShardId shard);
-  env::Task<bool> copied_away(Job& job, ShardId shard, PackPicture picture, Error& why);
+  // `to`: there and nowhere else.
+  env::Task<Status> move_away(Job& job, ShardId shard, std::optional<NodeId> to = {});
+  env::Task<bool> copied_away(Job& job, ShardId shard, PackPicture picture, std::optional<NodeId> to, Error& why);
   env::Task<bool> move_beside(StoreId from, ShardId shard);
   env::Task<Status> change_store(StoreId from, StoreId to, ShardId shard);
   std::optional<NodeId> choose(const PackPicture& picture, const std::set<NodeId>& avoid, std::string& why) const;
+  bool spread_as_well(const PackPicture& picture, const NodeId& target) const;
+  bool may_have(const PackPicture& picture, const NodeId& target) const;
   std::optional<NodeId> other_holder(const PackPicture& picture, uint8_t slot) const;
   struct Answer {
     std::vector<uint8_t> slots;             // of the pack, that it holds
@@ -100,6 +108,7 @@ class Drain {
   ShardMover urgent_;  // with a rate of its own
   env::Semaphore places_;
   std::map<StoreId, std::unique_ptr<Job>> jobs_;
+  Job ordered_;           // of no store: move_to()
   env::TaskGroup drops_;  // never cut off: what is gone must be said to be, and nothing is to lie here twice
 };
 

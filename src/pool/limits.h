@@ -203,6 +203,13 @@ inline constexpr size_t kDrainStuck = 1024;
 inline constexpr Duration kDrainPoll = std::chrono::milliseconds(500);
 // Other targets for one shard before it counts as having nowhere to go.
 inline constexpr int kDrainTries = 4;
+// Moves that owners ordered and that are under way at one node; more are refused, and ordered again.
+inline constexpr size_t kMaxMoveOrders = 64;
+// One move, as its owner waits for it: behind others, at a slow line's speed, and until the new holder has claimed it.
+inline constexpr Duration kMoveOrderTimeout = std::chrono::minutes(5);
+// Nodes whose shares of use differ by more than this are evened out, and then to within half of it: less would move
+// shards to and fro with every file that comes and goes.
+inline constexpr double kLevelBand = 0.05;
 // Shards that a pressed host drops together: they share the sync of the index.
 inline constexpr size_t kShedAtOnce = 64;
 // How long to wait until dropped shards have given their blocks back.

@@ -243,6 +243,7 @@ class Collector {
     if (!repacker_) {
       report_.copied_packs = apart.size();
       repacker_.emplace(host_, apart);
+      if (options_.copy_rate > 0) repacker_->set_rate(options_.copy_rate);
       uint64_t total = 0;
       for (const auto& [id, pack] : apart) total += marker_->packs().at(id).live;
       repacker_->on_progress(

@@ -23,6 +23,7 @@ struct CollectOptions {
   double max_unused_share = 0.05;
   std::optional<uint64_t> max_unused_bytes;
   uint64_t max_copy_bytes = UINT64_MAX;  // that are copied into new packs in one go, at most
+  uint64_t copy_rate = 0;                // bytes a second, read and written; 0: as fast as it goes
   bool copy_small = false;               // small packs are put together even where little is gained
   // Packs are dead for so long before they get their tombstone: two collections then. 0: at once, the trash is the
   // grace.

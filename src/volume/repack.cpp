@@ -65,6 +65,10 @@ env::Task<Status> Repacker::add_run(size_t first, size_t count) {
   const Place begin = to_copy_[first];
   const Place end = to_copy_[first + count - 1];
   const uint32_t length = end.second + chunks_.at(end).length - begin.second;
+  if (throttle_) {
+    const content::PackGeometry code = host_.packs().geometry_now();
+    co_await throttle_->take(length + uint64_t{length} * (code.k + code.m) / code.k);
+  }
   const auto opens = [&](ByteView sealed) {
     if (sealed.size() != length) return false;
     for (size_t i = first; i < first + count; ++i) {

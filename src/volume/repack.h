@@ -5,6 +5,7 @@
 #include <functional>
 #include <unordered_set>
 
+#include "pool/throttle.h"
 #include "volume/snapshots.h"
 #include "volume/transaction_impl.h"
 
@@ -25,6 +26,8 @@ class Repacker {
   env::Task<Result<Rewritten>> rewrite(HeadPtr head, std::vector<SnapshotItem> snapshots);
 
   uint64_t copied_bytes() const { return copied_bytes_; }
+  // Bytes that are read and written a second, with their parity.
+  void set_rate(uint64_t rate) { throttle_.emplace(host_.world().clock, rate); }
   void on_progress(std::function<void(uint64_t bytes)> handler) { progress_ = std::move(handler); }
 
  private:
@@ -54,6 +57,7 @@ class Repacker {
   std::vector<pool::PackRef> data_packs_;
   std::map<Place, NodeRef> relocated_;
   uint64_t copied_bytes_ = 0;
+  std::optional<pool::Throttle> throttle_;
   std::function<void(uint64_t)> progress_;
 };
 

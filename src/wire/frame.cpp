@@ -39,6 +39,8 @@ std::optional<MethodLimits> limits_of(Method method) {
       return MethodLimits{kMaxRegisterBody, 0, kMaxRegisterBody, 0};
     case Method::register_peek:
       return MethodLimits{kMaxSmallBody, 0, kMaxRegisterBody, 0};
+    case Method::shard_move:
+      return MethodLimits{kMaxPackBody, 0, kMaxSmallBody, 0};
     case Method::admin_status:
       return MethodLimits{kMaxSmallBody, 0, kMaxAdminBody, 0};
     case Method::admin_members:

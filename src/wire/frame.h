@@ -44,6 +44,7 @@ enum class Method : uint8_t {
   register_peek = 22,
   admin_status = 40,
   admin_members = 42,
+  shard_move = 50,
 };
 
 struct MethodLimits {

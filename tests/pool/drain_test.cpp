@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 
 #include "cluster.h"
+#include "pool/move_orders.h"
+#include "proto/register.pb.h"
 
 namespace cairn::pool {
 namespace {
@@ -19,10 +21,13 @@ struct DrainPool : Cluster {
   }
   struct One {
     One(sim::SimNode& node, Machine& machine)
-        : mover(node.world(), machine.peers, *machine.holder),
+        : peers(machine.peers),
+          mover(node.world(), machine.peers, *machine.holder),
           drain(node.world(), machine.peers, *machine.holder, mover) {}
+    peer::Peers& peers;
     ShardMover mover;
     Drain drain;
+    MoveOrders orders{peers, mover, drain};
   };
   Drain& drain(size_t i) {
     if (!drains.contains(i)) drains[i] = std::make_unique<One>(sim.node(i), *machines[i]);
@@ -299,6 +304,63 @@ TEST_CASE("a resting node serves its own member's devices and refuses others, wh
   pool.machines[pool.index_of(ref.holders[0])]->holder->set_resting(true);
   pool.require_readable(ref, packs[0]);
   CHECK(pool.client->counters().degraded_reads == 0);
+}
+
+TEST_CASE("a volume's owner has shards moved to other nodes, one at a time and never one too few") {
+  DrainPool pool(8);
+  // The volume's founding record names its owner, and its hash is the volume.
+  wire::RegisterFounding founding;
+  founding.set_version(1);
+  founding.set_pool(pool.membership.pool().raw());
+  founding.set_kind(wire::RegisterFounding::HEAD);
+  founding.set_owner_key(to_string(ByteView(pool.founder.member.public_key())));
+  founding.set_nonce(std::string(32, 'n'));
+  const Bytes bytes = wire::encode(founding);
+  pool.volume = id_cast<VolumeId>(crypto::sha256(bytes));
+  const auto packs = pool.write_packs(3, 4, 2);
+  const PackRef ref = pool.located(packs[0]);
+  for (size_t i = 0; i < 8; ++i) pool.drain(i);  // everybody takes orders
+  std::vector<NodeId> free;
+  for (size_t i = 0; i < 8; ++i) {
+    if (std::ranges::find(ref.holders, pool.id(i)) == ref.holders.end()) free.push_back(pool.id(i));
+  }
+  REQUIRE(free.size() == 2);
+  const ShardId shard{ref.id, 1};
+  const size_t from = pool.index_of(ref.holders[1]);
+  env::Task<Status> order = pool.client->move_shard(shard, ref.holders[1], free[0], bytes);
+  Status moved = fail(Code::timeout);
+  bool done = false;
+  env::TaskGroup tasks(pool.sim.node(8).executor());
+  tasks.spawn([](env::Task<Status> task, Status& out, bool& ended) -> env::Task<void> {
+    out = co_await std::move(task);
+    ended = true;
+  }(std::move(order), moved, done));
+  while (!done) {
+    pool.sim.run_for(std::chrono::milliseconds(50));
+    REQUIRE(pool.complete(packs));
+  }
+  INFO((moved ? "" : to_string(moved.error())));
+  REQUIRE(moved);
+  CHECK_FALSE(pool.holds(from, shard));
+  CHECK(pool.holds(pool.index_of(free[0]), shard));
+  pool.let_claims_spread();
+  CHECK(pool.copies(shard) == 1);
+  CHECK(pool.claim(pool.index_of(ref.holders[0]), from, shard) == ClaimState::gone);
+  pool.require_readable(ref, packs[0]);  // by the old places, as the tree has them
+
+  const auto refused = [&](ShardId what, const NodeId& by, const NodeId& to, const Bytes& founded) {
+    auto status = pool.sim.run(pool.client->move_shard(what, by, to, founded), minutes(10));
+    return status ? Code::exists : status.error().code;
+  };
+  // It is no longer there; a sibling may not have a second; nobody moves what is not theirs.
+  CHECK(refused(shard, ref.holders[1], free[1], bytes) == Code::not_found);
+  CHECK(refused({ref.id, 2}, ref.holders[2], ref.holders[3], bytes) == Code::bad_input);
+  founding.set_nonce(std::string(32, 'o'));
+  CHECK(refused({ref.id, 2}, ref.holders[2], free[1], wire::encode(founding)) == Code::denied);
+  founding.set_nonce(std::string(32, 'n'));
+  founding.set_owner_key(to_string(ByteView(pool.another.member.public_key())));
+  CHECK(refused({ref.id, 2}, ref.holders[2], free[1], wire::encode(founding)) == Code::denied);
+  REQUIRE(pool.complete(packs));
 }
 
 }  // namespace cairn::pool

@@ -91,6 +91,15 @@ class Pool:
         node.start()
         return node
 
+    def run_for(self, node, seconds, *words):
+        """Runs a command and interrupts it when it is not done by then; its exit code."""
+        process = subprocess.Popen([BIN / "cairn", *words, "--home", node.home], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            return process.wait(PATIENCE)
+
     def wait_for(self, alive):
         """Until the first node's commands can reach so many lending nodes."""
         deadline = time.monotonic() + PATIENCE

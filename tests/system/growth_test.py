@@ -1,0 +1,143 @@
+"""A pool that grows: packs follow its number of domains, new nodes fill up, and what was put survives as many losses as the new code allows.
+Then nodes leave: what they held goes elsewhere, and the registers that they kept go on."""
+import os
+import shutil
+import signal
+import time
+import unittest
+
+from pool import PATIENCE, Pool, describe
+
+
+class Growth(unittest.TestCase):
+    def setUp(self):
+        self.begun = time.monotonic()
+
+    def note(self, what):
+        print(f"{time.monotonic() - self.begun:6.1f} s {what}", flush=True)
+
+    def add(self, pool, limit=None, domain=True):
+        node = pool.add(limit=limit)
+        with open(node.home / "config.toml", "a") as config:
+            config.write('\n[healing]\nrate = "256M"\n')
+        return node
+
+    def until(self, pool, what, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                logs = "".join(f"--- {n.number}\n{(pool.root / f'daemon{n.number}.log').read_text()[-1500:]}" for n in pool.nodes)
+                raise AssertionError(f"{what}\n{logs}")
+            time.sleep(0.3)
+        self.note(what)
+
+    @staticmethod
+    def rebalance(node, *words, expect=0):
+        return node.json("rebalance", *words, expect=expect)
+
+    def test_a_pool_grows_from_three_nodes_to_ten(self):
+        pool = Pool(0, "256M")
+        self.addCleanup(pool.close)
+        for _ in range(3):
+            self.add(pool)
+        pool.wait_for(3)
+        me = pool.nodes[0]
+        tree = pool.root / "tree"
+        tree.mkdir()
+        for i in range(10):
+            (tree / f"large{i}").write_bytes(os.urandom(4_000_000))
+        for i in range(40):
+            (tree / f"small{i}").write_bytes(os.urandom(20_000))
+        me.cairn("put", "--wait", "placed", tree, "main:/tree")
+        status = me.json("status")
+        self.assertEqual((status["redundancy"]["k"], status["redundancy"]["m"]), (1, 2))
+        self.assertEqual(self.rebalance(me)["volumes"][0]["recoded_packs"], 0)
+        self.note("three nodes")
+
+        for _ in range(7):
+            self.add(pool)
+        pool.wait_for(10)
+        would = self.rebalance(me, "-n")
+        self.assertEqual((would["k"], would["m"], would["domains"]), (5, 3, 10))
+        self.assertGreater(would["volumes"][0]["recoded_packs"], 1)
+        self.assertEqual(set(self.rebalance(me, "-n")["volumes"][0]["codes"]), {"1+2"})
+        self.note("ten nodes")
+        # Interrupted, and run again: it goes on.
+        first = pool.run_for(me, 1.5, "rebalance", "--rate", "8M")
+        self.note(f"interrupted: {first}")
+        done = self.rebalance(me, "main")
+        self.note(f"{done}")
+        self.assertEqual(set(done["volumes"][0]["codes"]), {"5+3"})
+        self.assertEqual((done["volumes"][0]["unfit_packs"], done["volumes"][0]["failed_moves"]), (0, 0))
+        again = self.rebalance(me, "main")
+        self.assertEqual((again["volumes"][0]["recoded_packs"], again["volumes"][0]["failed_moves"]), (0, 0), again)
+        self.assertEqual(me.json("status")["packs"]["below_goal"], 0)
+        # The new ones have their part.
+        shards = {n.number: sum(store["shards"] for store in n.json("store", "ls")["stores"]) for n in pool.nodes}
+        self.assertTrue(all(shards[n] > 0 for n in range(3, 10)), shards)
+
+        # As many as the new code allows, for good.
+        for node in pool.nodes[3:6]:
+            node.end(signal.SIGKILL)
+            shutil.rmtree(node.store)
+        me.cairn("get", "main:/tree", pool.root / "out")
+        self.assertEqual(describe(tree), describe(pool.root / "out"))
+        self.note("all is read with three of ten gone")
+
+    def test_shards_move_from_full_nodes_to_new_ones(self):
+        pool = Pool(0, "128M")
+        self.addCleanup(pool.close)
+        for _ in range(6):
+            self.add(pool)
+        pool.wait_for(6)
+        me = pool.nodes[0]
+        tree = pool.root / "tree"
+        tree.mkdir()
+        for i in range(12):
+            (tree / f"large{i}").write_bytes(os.urandom(16_000_000))
+        me.cairn("put", "--wait", "placed", tree, "main:/tree")
+        self.add(pool)  # seven domains want the same code as six
+        pool.wait_for(7)
+        self.until(pool, "the figures of the six are known", lambda: self.rebalance(me, "-n")["most_used"] > 0.3)
+        would = self.rebalance(me, "-n")["volumes"][0]
+        self.assertEqual(would["recoded_packs"], 0, would)
+        self.assertGreater(would["moved_shards"], 3, would)
+        done = self.rebalance(me)
+        self.note(f"{done}")
+        self.assertEqual(done["volumes"][0]["failed_moves"], 0)
+        self.assertGreater(done["volumes"][0]["moved_shards"], 3)
+        self.assertLess(done["most_used"] - done["least_used"], 0.1)
+        self.assertGreater(sum(store["shards"] for store in pool.nodes[6].json("store", "ls")["stores"]), 3)
+        status = me.json("status")
+        self.assertEqual((status["packs"]["below_goal"], status["packs"]["lost"]), (0, 0), status)
+        for node in (pool.nodes[1], pool.nodes[6]):
+            node.end(signal.SIGKILL)
+        me.cairn("get", "main:/tree", pool.root / "out")
+        self.assertEqual(describe(tree), describe(pool.root / "out"))
+
+    def test_keepers_that_leave_or_are_lost_are_replaced(self):
+        pool = Pool(0, "128M")
+        self.addCleanup(pool.close)
+        for _ in range(7):
+            self.add(pool)
+        pool.wait_for(7)
+        me = pool.nodes[0]
+        tree = pool.root / "tree"
+        tree.mkdir()
+        (tree / "file").write_bytes(os.urandom(300_000))
+        me.cairn("put", "--wait", "placed", tree, "main:/tree")
+        keepers = me.json("volume", "info", "main")["keepers"]
+        self.assertEqual(len(keepers), 5)
+        ids = {node.id: node for node in pool.nodes}
+        # One leaves; the member's next commit makes somebody else a keeper in its place.
+        leaver = next(ids[k] for k in keepers if ids[k] is not me)
+        leaver.cairn("leave", "--yes")
+        (tree / "file2").write_bytes(os.urandom(300_000))
+        me.cairn("put", tree, "main:/tree")
+        self.until(pool, "the one that leaves keeps nothing any more",
+                   lambda: leaver.id not in me.json("volume", "info", "main")["keepers"] or me.cairn("put", tree, "main:/tree") is None)
+        self.assertEqual(len(me.json("volume", "info", "main")["keepers"]), 5)
+
+
+if __name__ == "__main__":
+    unittest.main()
