@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "cairn/daemon.h"
 #include "cairn/home.h"
@@ -53,6 +54,10 @@ int main(int argc, char** argv) {
     return 0;
   }
   options.home = cairn::resolve_home(options.home);
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (const auto beside = self.parent_path() / "cairn"; !error && std::filesystem::exists(beside, error))
+    options.cairn = beside;
   options.on_ready = [](const std::string& node_id, const std::string& address) {
     std::printf("ready %s %s\n", node_id.c_str(), address.c_str());
     std::fflush(stdout);

@@ -283,18 +283,27 @@ Json node_json(const NodeReport& node) {
           {"addresses", node.addresses},
           {"lends", node.lends},
           {"self", node.self},
+          {"gone", node.gone},
           {"last_heard_seconds", node.last_heard_seconds}};
 }
 
-void print_nodes(const std::vector<NodeReport>& nodes) {
+void print_nodes(const std::vector<NodeReport>& nodes, bool all) {
   emit_text("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", "NODE", "NAME", "STATE", "USED", "LIMIT", "ONLINE",
             "PATH", "AUDIT");
+  size_t gone = 0;
   for (const NodeReport& node : nodes) {
+    if (node.gone && !all && !node.self) {
+      ++gone;
+      continue;
+    }
     const std::string online = node.online < 0 ? "-" : fmt::format("{:.1f}%", 100 * node.online);
     emit_text("{:<10}{:<18}{:<10}{:>11} {:>11} {:>7}  {:<8}{}\n", node.id.substr(0, 8),
               printable(node.name) + (node.self ? " (me)" : ""), node.state, format_size(node.used),
               format_size(node.limit), online, node.path, node.audit);
   }
+  if (gone > 0)
+    emit_text("{} that left or {} removed: `cairn nodes --all`\n",
+               gone == 1 ? "One node" : fmt::format("{} nodes", gone), gone == 1 ? "was" : "were");
 }
 
 Json volume_json(const VolumeReport& volume) {
@@ -384,7 +393,7 @@ Command status_command() {
                     report->daemon_running ? "running" : "not running");
           print_lending(report->lending, report->stores);
           emit_text("\n");
-          print_nodes(report->nodes);
+          print_nodes(report->nodes, false);
           emit_text("\nNew packs are coded {}+{}: they survive the loss of any {} of their holders.\n", report->k,
                     report->m, report->m);
           for (const auto& volume : report->volumes)
@@ -420,8 +429,10 @@ Command status_command() {
 }
 
 Command nodes_command() {
-  return {"nodes", "the pool's nodes", "cairn nodes --json", [](CLI::App&) {
-            return [](Context& context) {
+  return {"nodes", "the pool's nodes", "cairn nodes\n  cairn nodes --all --json", [](CLI::App& app) {
+            auto all = std::make_shared<bool>(false);
+            app.add_flag("--all", *all, "also those that left or were removed (JSON has them always: \"gone\")");
+            return [=](Context& context) {
               int code = kDone;
               Client* client = context.client(code);
               if (client == nullptr) return code;
@@ -432,7 +443,7 @@ Command nodes_command() {
                 for (const auto& node : *nodes) list.push_back(node_json(node));
                 context.output.emit({{"nodes", list}});
               } else {
-                print_nodes(*nodes);
+                print_nodes(*nodes, *all);
               }
               return static_cast<int>(kDone);
             };

@@ -16,6 +16,11 @@ Json store_json(const StoreReport& store) {
           {"free", store.free},
           {"shards", store.shards},
           {"corrupt", store.corrupt},
+          {"trash",
+           {{"shards", store.trash.shards},
+            {"bytes", store.trash.bytes},
+            {"next", store.trash.shards > 0 ? Json(format_time(store.trash.next)) : Json(nullptr)},
+            {"last", store.trash.shards > 0 ? Json(format_time(store.trash.last)) : Json(nullptr)}}},
           {"keep_free", store.keep_free},
           {"keep_free_share", store.keep_free_share},
           {"removing", store.removing},
@@ -31,12 +36,21 @@ Json lending_json(const LendingReport& lending) {
   return object;
 }
 
+// What of it is on its way out.
+void print_trash(const StoreReport& store) {
+  if (store.trash.shards == 0) return;
+  emit_text("  {}: {} in {} shards were removed by their owners: trash, gone from {} to {}\n", printable(store.path),
+             format_size(store.trash.bytes), store.trash.shards, format_time(store.trash.next),
+             format_time(store.trash.last));
+}
+
 void print_stores(const std::vector<StoreReport>& stores) {
   emit_text("{:<40}{:>11} {:>11} {:>11} {:>9}  {}\n", "DIRECTORY", "USED", "LIMIT", "FREE", "SHARDS", "STATE");
   for (const auto& store : stores) {
     emit_text("{:<40}{:>11} {:>11} {:>11} {:>9}  {}{}\n", printable(store.path), format_size(store.used),
               format_size(store.limit), format_size(store.free), store.shards, printable(store.state),
               store.removing ? " (is taken back)" : "");
+    print_trash(store);
   }
 }
 
@@ -54,6 +68,7 @@ void print_lending(const LendingReport& lending, const std::vector<StoreReport>&
   if (stores.empty() && lending.state == "lending") return;
   emit_text("This host: {}\n", lending_line(lending));
   for (const auto& store : stores) {
+    print_trash(store);
     if (store.phase == "ok" || store.phase == lending.state || store.phase == "stopped") continue;
     emit_text("  {}: {}{}\n", printable(store.path), printable(store.state), store.removing ? " (is taken back)" : "");
   }

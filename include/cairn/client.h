@@ -37,6 +37,7 @@ struct NodeReport {
   std::vector<std::string> addresses;
   uint64_t used = 0, limit = 0, free = 0;  // bytes
   bool lends = false, self = false;
+  bool gone = false;                              // it has left or was removed: known, and no part of the pool any more
   double last_heard_seconds = -1;                 // below 0: never
   std::string audit;                              // "ok", or what was found: "wrong bytes: 2 shards"
   uint64_t audits_passed = 0, audits_failed = 0;  // by this home's daemon
@@ -59,6 +60,12 @@ struct StoreReport {
   uint64_t keep_free = 0;
   double keep_free_share = 0;
   bool removing = false;  // to be given back when it is empty
+  // Of the shards: what their owners removed, until its time is over. It can be had back, and goes first when the host
+  // needs its disk.
+  struct Trash {
+    uint64_t shards = 0, bytes = 0;
+    WallTime next = 0, last = 0;  // when the first of it goes and when all has, if the daemon runs on; 0: none
+  } trash;
 };
 // What this host lends now, and why not more.
 struct LendingReport {

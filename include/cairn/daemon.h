@@ -13,6 +13,8 @@ struct DaemonOptions {
   std::string home;
   std::string listen;              // overrides the configured address, and is kept
   std::string log_level = "info";  // debug, info, warning, error
+  // The `cairn` that collects the garbage of this home's volumes now and then; empty: nothing does.
+  std::string cairn;
   // Called once, when it serves: NodeID in hex and HOST:PORT.
   std::function<void(const std::string& node_id, const std::string& address)> on_ready;
 };

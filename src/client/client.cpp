@@ -45,18 +45,21 @@ void Client::interrupt() {
 }
 
 Result<PoolReport> Client::report() {
-  return impl_->core->run<PoolReport>([&] { return client::pool_report(*impl_->core); });
+  return impl_->core->run<PoolReport>([&] { return client::pool_report(*impl_->core); },
+                                      client::Core::Refused::goes_on);
 }
 
 Result<std::vector<NodeReport>> Client::nodes() {
-  return impl_->core->run<std::vector<NodeReport>>([&] { return client::node_reports(*impl_->core); });
+  return impl_->core->run<std::vector<NodeReport>>([&] { return client::node_reports(*impl_->core); },
+                                                   client::Core::Refused::goes_on);
 }
 
 Result<uint64_t> Client::hand_over_registers() {
   return impl_->core->run<uint64_t>([&] { return client::hand_over_registers(*impl_->core); });
 }
 Result<HostingReport> Client::hosting() {
-  return impl_->core->run<HostingReport>([&] { return client::hosting_report(*impl_->core); });
+  return impl_->core->run<HostingReport>([&] { return client::hosting_report(*impl_->core); },
+                                         client::Core::Refused::goes_on);
 }
 
 Result<PingReport> Client::ping(const std::string& node) {
@@ -64,13 +67,15 @@ Result<PingReport> Client::ping(const std::string& node) {
 }
 
 std::vector<Finding> Client::doctor() {
-  auto findings = impl_->core->run<std::vector<Finding>>([&] { return client::examine(*impl_->core); });
+  auto findings = impl_->core->run<std::vector<Finding>>([&] { return client::examine(*impl_->core); },
+                                                         client::Core::Refused::goes_on);
   if (!findings) return {{.ok = false, .what = to_string(findings.error()), .fix = "try again"}};
   return std::move(*findings);
 }
 
 Result<std::vector<MemberReport>> Client::members() {
-  return impl_->core->run<std::vector<MemberReport>>([&] { return client::member_reports(*impl_->core); });
+  return impl_->core->run<std::vector<MemberReport>>([&] { return client::member_reports(*impl_->core); },
+                                                     client::Core::Refused::goes_on);
 }
 
 Result<MemberReport> Client::find_member(const std::string& member) {

@@ -233,6 +233,13 @@ Result<Config> parse_config(const std::string& text, const std::string& file_nam
     auto trash = parse_duration(toml::find_or<std::string>(root, "trash", "72h"));
     if (!trash) return fail(trash.error(), file_name + ": trash");
     config.trash = *trash;
+    const auto prune_every = toml::find_or<std::string>(root, "prune_every", "7d");
+    config.prune_every.reset();
+    if (prune_every != "none") {
+      auto every = parse_duration(prune_every);
+      if (!every) return fail(every.error(), file_name + ": prune_every");
+      config.prune_every = *every;
+    }
     auto listen =
         env::Address::parse(toml::find_or<std::string>(root, "listen", fmt::format("0.0.0.0:{}", kDefaultPort)));
     if (!listen) return fail(listen.error(), file_name);

@@ -10,6 +10,8 @@
 //   left = true                          # it has left; set by the daemon
 //   trash = "72h"                        # how long shards that their owner removed stay, to be had back (of the time
 //                                        # that the daemon runs; taken up when it starts)
+//   prune_every = "7d"                   # the daemon has what was removed from your volumes collected so often, or
+//   "none"
 //   [[store]]
 //   path = "/srv/cairn"
 //   limit = "200G"
@@ -48,6 +50,7 @@ struct Config {
   std::vector<StoreSpec> stores;
   std::vector<std::string> removing;  // paths of stores that are to be given back
   Duration trash = std::chrono::hours(72);
+  std::optional<Duration> prune_every = std::chrono::hours(24 * 7);
   bool paused = false, leaving = false, left = false;
   HostRules rules;
   Healing healing;

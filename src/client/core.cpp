@@ -15,6 +15,10 @@ LogLevel level_of(const std::string& name) {
   return LogLevel::error;
 }
 
+// Of peers that refuse this device the first may be the only one that does: the others answer within this time.
+constexpr Duration kRefusalStands = std::chrono::milliseconds(700);
+constexpr Duration kLookForRefusal = std::chrono::milliseconds(50);
+
 // What the account record and the drive are called when they are first used.
 bool made_at_first_use(const std::string& name) {
   return name == "main" || name == "backups";
@@ -87,8 +91,19 @@ env::Task<void> Core::shut_down() {
 
 env::Task<Status> Core::settle() {
   if (settled_) co_return Status{};
-  auto done = co_await peers_->settle(kSettleTimeout);
-  if (!done) co_return fail(Code::too_few_peers, "no peer of the pool answers");
+  const env::OneShot<Status> first(world_.executor);
+  env::TaskGroup either(world_.executor);
+  either.spawn([](Core& core, env::OneShot<Status> out) -> env::Task<void> {
+    auto done = co_await core.peers_->settle(kSettleTimeout);
+    out.set(done ? Status{} : fail(Code::too_few_peers, "no peer of the pool answers"));
+  }(*this, first));
+  either.spawn([](Core& core, env::OneShot<Status> out) -> env::Task<void> {
+    std::optional<Error> why;
+    while (!(why = core.removed())) co_await env::sleep_for(core.world_.clock, kLookForRefusal);
+    out.set(fail(std::move(*why)));
+  }(*this, first));
+  auto settled = co_await first;
+  if (!settled) co_return settled;
   settled_ = true;
   co_return Status{};
 }
@@ -154,7 +169,22 @@ void Core::explain(Error& error) const {
   const auto why = peers_->refusal();
   const bool by_the_pool = error.code == Code::too_few_peers || error.code == Code::unreachable ||
                            error.code == Code::closed || error.code == Code::timeout || error.code == Code::denied;
-  if (why && by_the_pool) error = Error{Code::denied, "the pool refuses this device: " + why->context};
+  if (why && by_the_pool && !error.context.starts_with("the pool refuses"))
+    error = Error{Code::denied, "the pool refuses this device: " + why->context};
+}
+
+std::optional<Error> Core::removed() {
+  const peer::Membership& membership = peers_->membership();
+  const bool member = membership.member(identity_.member.id()) != nullptr;
+  auto why = peers_->refusal();
+  if (!member || !why || why->code != Code::denied) {
+    refused_since_.reset();
+    return std::nullopt;
+  }
+  const Time now = world_.clock.now();
+  if (!refused_since_) refused_since_ = now;
+  if (membership.admits(identity_.certificate) && now - *refused_since_ < kRefusalStands) return std::nullopt;
+  return Error{Code::denied, "the pool refuses this device: " + why->context};
 }
 
 std::string Core::node_name(const NodeId& node) {
@@ -162,20 +192,29 @@ std::string Core::node_name(const NodeId& node) {
   return info != nullptr && !info->name.empty() ? info->name : node.short_hex();
 }
 
-void Core::run_until_done(std::function<env::Task<void>()> start) {
-  real_->block_on([](Core& core, std::function<env::Task<void>()> begin) -> env::Task<void> {
-    env::OneShot<bool> ended(core.world_.executor);
-    env::TaskGroup group(core.world_.executor);
-    group.spawn([](std::function<env::Task<void>()> work, env::OneShot<bool> done) -> env::Task<void> {
-      co_await work();
-      done.set(true);
-    }(std::move(begin), ended));
-    group.spawn([](Core& c, env::OneShot<bool> done) -> env::Task<void> {
-      while (!c.interrupted()) co_await env::sleep_for(c.world_.clock, std::chrono::milliseconds(50));
-      done.set(false);
-    }(core, ended));
-    co_await ended;
-  }(*this, std::move(start)));
+Error Core::run_until_done(Refused refused, std::function<env::Task<void>()> start) {
+  Error why{Code::interrupted, "Ctrl-C"};
+  real_->block_on(
+      [](Core& core, Refused ending, Error& out, std::function<env::Task<void>()> begin) -> env::Task<void> {
+        env::OneShot<bool> ended(core.world_.executor);
+        env::TaskGroup group(core.world_.executor);
+        group.spawn([](std::function<env::Task<void>()> work, env::OneShot<bool> done) -> env::Task<void> {
+          co_await work();
+          done.set(true);
+        }(std::move(begin), ended));
+        group.spawn([](Core& c, Refused ends, Error& reason, env::OneShot<bool> done) -> env::Task<void> {
+          while (!c.interrupted()) {
+            co_await env::sleep_for(c.world_.clock, kLookForRefusal);
+            auto gone = ends == Refused::ends ? c.removed() : std::nullopt;
+            if (!gone) continue;
+            reason = std::move(*gone);
+            break;
+          }
+          done.set(false);
+        }(core, ending, out, ended));
+        co_await ended;
+      }(*this, refused, why, std::move(start)));
+  return why;
 }
 
 }  // namespace cairn::client

@@ -59,18 +59,19 @@ class Core {
   std::string node_name(const NodeId& node);
 
   // Runs the task made by `start` on the strand and waits for its result on the caller's thread. interrupt() ends it
-  // with Code::interrupted.
+  // with Code::interrupted; that the pool refuses this device ends it with Code::denied, unless it goes on then.
+  enum class Refused : uint8_t { ends, goes_on };
   template <class T>
-  Result<T> run(std::function<env::Task<Result<T>>()> start) {
+  Result<T> run(std::function<env::Task<Result<T>>()> start, Refused refused = Refused::ends) {
     std::optional<Result<T>> result;
-    run_until_done([&]() -> env::Task<void> {
+    auto ended = run_until_done(refused, [&]() -> env::Task<void> {
       return [](Core& core, std::function<env::Task<Result<T>>()> begin,
                 std::optional<Result<T>>& out) -> env::Task<void> {
         out.emplace(co_await begin());
         if (!*out) core.explain(out->error());
       }(*this, start, result);
     });
-    if (!result) return fail(Code::interrupted, "Ctrl-C");
+    if (!result) return fail(std::move(ended));
     return std::move(*result);
   }
   // Async-signal-safe.
@@ -83,7 +84,10 @@ class Core {
   std::optional<volume::VolumeEntry> seen_volume(const std::string& name) const;
   // Of a device that was removed everything fails, and that is why.
   void explain(Error& error) const;
-  void run_until_done(std::function<env::Task<void>()> start);
+  // This device was removed or revoked: the member log says so, or peers do and nobody else has answered for a while.
+  std::optional<Error> removed();
+  // Why it was ended before it was done.
+  Error run_until_done(Refused refused, std::function<env::Task<void>()> start);
   env::Task<void> shut_down();
 
   std::unique_ptr<Log> log_;
@@ -98,6 +102,7 @@ class Core {
   std::map<VolumeId, std::unique_ptr<OpenVolume>> volumes_;
   std::vector<BadHolder> bad_holders_;  // found and not yet written down
   bool settled_ = false;
+  std::optional<Time> refused_since_;
   bool membership_changed_ = false;
   std::atomic<bool> interrupted_ = false;
   std::thread thread_;

@@ -31,7 +31,7 @@ Result<std::unique_ptr<Drive>> Drive::open(const DriveOptions& options) {
   auto core = client::Core::open({.home = options.home, .log_level = options.log_level});
   if (!core) return fail(std::move(core.error()));
   auto impl = std::make_unique<Impl>(std::move(*core), options);
-  auto opened = impl->core->run<void>([&] { return impl->open(); });
+  auto opened = impl->core->run<void>([&] { return impl->open(); }, client::Core::Refused::goes_on);
   std::unique_ptr<Drive> drive(new Drive(std::move(impl)));
   if (!opened) return fail(std::move(opened.error()));
   return drive;
@@ -114,16 +114,18 @@ env::Task<void> Drive::Impl::follow_snapshots() {
 
 void Drive::Impl::close() {
   closing = true;
-  auto closed = core->run<void>([this]() -> env::Task<Status> {
-    calls.interrupt_all();
-    watches.clear();
-    background->cancel();
-    snapshots.reset();
-    if (!drive) co_return Status{};
-    auto done = co_await drive->close();
-    drive.reset();
-    co_return done;
-  });
+  auto closed = core->run<void>(
+      [this]() -> env::Task<Status> {
+        calls.interrupt_all();
+        watches.clear();
+        background->cancel();
+        snapshots.reset();
+        if (!drive) co_return Status{};
+        auto done = co_await drive->close();
+        drive.reset();
+        co_return done;
+      },
+      client::Core::Refused::goes_on);
   if (!closed) world.log.error("drive_not_closed", "error={}", to_string(closed.error()));
 }
 
@@ -207,8 +209,8 @@ void Drive::interrupt(Ticket ticket) {
 
 DriveStatus Drive::status() {
   if (impl_->core->on_strand()) return impl_->status();
-  auto status =
-      impl_->core->run<DriveStatus>([this]() -> env::Task<Result<DriveStatus>> { co_return impl_->status(); });
+  auto status = impl_->core->run<DriveStatus>([this]() -> env::Task<Result<DriveStatus>> { co_return impl_->status(); },
+                                              client::Core::Refused::goes_on);
   return status ? std::move(*status) : DriveStatus{};
 }
 

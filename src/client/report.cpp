@@ -153,6 +153,7 @@ env::Task<Result<std::vector<NodeReport>>> node_reports(Core& core) {
           report.state = std::string(peer::to_string(static_cast<peer::NodeState>(seen.state())));
       }
     }
+    report.gone = report.state == "left" || report.state == "removed";
     if (report.self) report.state = daemon ? "alive" : "stopped";
     reports.push_back(std::move(report));
   }
@@ -195,6 +196,14 @@ env::Task<Result<HostingReport>> hosting_report(Core& core) {
                                .keep_free = store.keep_free(),
                                .keep_free_share = store.keep_free_share(),
                                .removing = config && config->is_removing(store.path())});
+      if (store.trash_shards() == 0) continue;
+      const auto in = [now = core.world().clock.wall_now()](uint64_t ms) {
+        return now + static_cast<WallTime>(ms) * 1'000'000;
+      };
+      report.stores.back().trash = {.shards = store.trash_shards(),
+                                    .bytes = store.trash_bytes(),
+                                    .next = in(store.trash_next_ms()),
+                                    .last = in(store.trash_last_ms())};
     }
   }
   if (!config) co_return report;

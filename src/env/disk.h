@@ -50,6 +50,7 @@ enum class OpenMode {
 struct Space {
   uint64_t total = 0;      // bytes of the file system that holds the path
   uint64_t available = 0;  // bytes that an unprivileged writer could still take
+  uint64_t device = 0;     // the same for all paths of one file system
 };
 
 // Held by one process (and one holder inside it) at a time; freed when destroyed or when the process ends.

@@ -88,10 +88,9 @@ env::Task<Result<env::Address>> Daemon::start() {
   if (config_.healing.rate) healing.mover.bytes_per_second = *config_.healing.rate;
   if (config_.healing.scrub_rate) healing.audit.scrub_rate = *config_.healing.scrub_rate;
   healing_ = std::make_unique<pool::Healing>(world_, *peers_, *holder_, healing);
-  lending_ = std::make_unique<Lending>(world_, home_, *peers_, *holder_, healing_->mover());
+  lending_ = std::make_unique<Lending>(world_, home_, *peers_, *holder_, *trash_, healing_->mover());
   healing_->repair().stores_known_by([this] { return lending_->all_open(); });
   healing_->repair().skip([this](PackId pack) { return trash_->tombstoned(pack); });
-  lending_->skip([this](PackId pack) { return trash_->tombstoned(pack); });
   move_orders_ = std::make_unique<pool::MoveOrders>(*peers_, healing_->mover(), lending_->drain());
   co_await lending_->start(config_);
 
@@ -123,6 +122,11 @@ env::Task<Result<env::Address>> Daemon::start() {
   co_await healing_->start();
   save_membership();
   tasks_->spawn(watch(this));
+  if (config_.prune_every && !options_.cairn.empty()) {
+    housekeeping_ = std::make_unique<Housekeeping>(world_, home_, options_.cairn, *config_.prune_every,
+                                                   [this] { return lending_->resting(); });
+    housekeeping_->start();
+  }
   co_return local;
 }
 
@@ -221,6 +225,7 @@ wire::HealingStatus Daemon::healing_status() const {
 
 env::Task<void> Daemon::stop() {
   tasks_->cancel();
+  if (housekeeping_) co_await housekeeping_->stop();
   if (peers_) co_await peers_->stop();
   if (healing_) co_await healing_->stop();
   if (lending_) co_await lending_->stop();

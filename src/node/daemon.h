@@ -4,6 +4,7 @@
 
 #include "cairn/daemon.h"
 #include "client/home.h"
+#include "node/housekeeping.h"
 #include "node/lending.h"
 #include "node/member_admin.h"
 #include "os/real_world.h"
@@ -53,6 +54,7 @@ class Daemon {
   std::unique_ptr<pool::Healing> healing_;
   std::unique_ptr<Lending> lending_;
   std::unique_ptr<pool::MoveOrders> move_orders_;
+  std::unique_ptr<Housekeeping> housekeeping_;
   bool membership_changed_ = false;
   std::optional<env::TaskGroup> tasks_;
 };

@@ -26,15 +26,18 @@ client::WeekTime week_time(WallTime now) {
 
 }  // namespace
 
-Lending::Lending(env::World world, client::Home home, peer::Peers& peers, pool::Holder& holder, pool::ShardMover& mover)
+Lending::Lending(env::World world, client::Home home, peer::Peers& peers, pool::Holder& holder, pool::Trash& trash,
+                 pool::ShardMover& mover)
     : world_(world),
       home_(std::move(home)),
       peers_(peers),
       holder_(holder),
+      trash_(trash),
       drain_(world, peers, holder, mover),
       sysfs_("/sys"),
       sheds_(world.executor),
       tasks_(world.executor) {
+  drain_.set_trash(trash);
   // Another tree stands in for the kernel's where a test has no battery.
   if (const char* other = std::getenv("CAIRN_SYSFS"); other != nullptr && *other != '\0') sysfs_ = other;
 }
@@ -384,6 +387,18 @@ env::Task<Duration> Lending::look_at_disks() {
     return {};
   });
   (void)looked;  // of those that could not be looked at nothing is known
+  const auto own = [&](uint64_t device) {
+    store::Headroom::Own sum;
+    for (const Look& look : looks) {
+      const Lent* lent = look.space.device == device ? find(look.id) : nullptr;
+      const store::ShardStore* store = lent != nullptr ? open_store(*lent) : nullptr;
+      if (store == nullptr) continue;
+      const store::StoreFigures figures = store->figures();
+      sum.least += figures.used - std::min(figures.used, figures.going);
+      sum.most += figures.used + figures.coming;
+    }
+    return sum;
+  };
   for (const Look& look : looks) {
     Lent* lent = find(look.id);
     store::ShardStore* store = lent != nullptr ? open_store(*lent) : nullptr;
@@ -391,15 +406,15 @@ env::Task<Duration> Lending::look_at_disks() {
     const uint64_t keep = std::max(lent->spec.keep_free, static_cast<uint64_t>(lent->spec.keep_free_share *
                                                                                static_cast<double>(look.space.total)));
     const auto before = lent->demand;
-    lent->demand = lent->headroom.observe(look.space, keep, world_.clock.now());
+    lent->demand = lent->headroom.observe(look.space, own(look.space.device), keep, world_.clock.now());
     if (before.take != lent->demand.take || (before.move > 0) != (lent->demand.move > 0))
       world_.log.info("host_disk", "path={} full={:.1f}% take={} move={}", look.path, lent->demand.full_percent,
                       lent->demand.take, lent->demand.move);
     // Stores on one disk share what it asks for.
-    const auto sharing = std::ranges::count_if(looks, [&](const Look& other) {
-      return other.space.total == look.space.total && other.space.available == look.space.available;
-    });
-    lent->demand.move /= static_cast<uint64_t>(std::max<ptrdiff_t>(sharing, 1));
+    const auto sharing =
+        std::ranges::count_if(looks, [&](const Look& other) { return other.space.device == look.space.device; });
+    for (uint64_t* bytes : {&lent->demand.move, &lent->demand.drop})
+      *bytes = (*bytes + static_cast<uint64_t>(sharing) - 1) / static_cast<uint64_t>(sharing);
     if (store->figures().shards == 0) continue;  // there is nothing to give: no hurry
     next = std::min(next, lent->demand.look_again);
     if (lent->demand.drop > 0 && !lent->shedding) {
@@ -414,7 +429,7 @@ env::Task<Duration> Lending::look_at_disks() {
 env::Task<void> Lending::shed_some(Lending* self, StoreId id) {
   const Lent* asked = self->find(id);
   const uint64_t bytes = asked != nullptr ? asked->demand.drop : 0;
-  const auto shed = co_await pool::shed(self->world_, self->peers_, self->holder_, id, bytes);
+  const auto shed = co_await pool::shed(self->world_, self->peers_, self->holder_, &self->trash_, id, bytes);
   Lent* lent = self->find(id);
   if (lent == nullptr) co_return;
   lent->shedding = false;
@@ -423,8 +438,8 @@ env::Task<void> Lending::shed_some(Lending* self, StoreId id) {
     co_return;
   }
   lent->shed_note = fmt::format("{} shards were dropped", shed.shards);
-  self->world_.log.warning("host_disk_pressing", "path={} dropped={} bytes={}", lent->spec.path, shed.shards,
-                           shed.bytes);
+  self->world_.log.warning("host_disk_pressing", "path={} dropped={} bytes={} trash={}", lent->spec.path, shed.shards,
+                           shed.bytes, shed.trash);
 }
 
 }  // namespace cairn::node

@@ -16,7 +16,8 @@ namespace cairn::node {
 
 class Lending {
  public:
-  Lending(env::World world, client::Home home, peer::Peers& peers, pool::Holder& holder, pool::ShardMover& mover);
+  Lending(env::World world, client::Home home, peer::Peers& peers, pool::Holder& holder, pool::Trash& trash,
+          pool::ShardMover& mover);
 
   // Opens the stores and follows the host from then on.
   env::Task<void> start(client::Config config);
@@ -27,9 +28,6 @@ class Lending {
   void config_refused(std::string why) { config_error_ = std::move(why); }
   // A round of following: stores are opened and given back, rates and rests set. Every few seconds.
   env::Task<void> follow();
-
-  // Shards of packs that were deleted need not be moved anywhere.
-  void skip(std::function<env::Task<bool>(PackId)> deleted) { drain_.skip(std::move(deleted)); }
 
   // Moves shards that are wanted elsewhere, too.
   pool::Drain& drain() { return drain_; }
@@ -84,6 +82,7 @@ class Lending {
   client::Home home_;
   peer::Peers& peers_;
   pool::Holder& holder_;
+  pool::Trash& trash_;
   pool::Drain drain_;
   client::Config config_;
   std::string config_error_;

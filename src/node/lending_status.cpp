@@ -100,6 +100,14 @@ void Lending::describe(wire::AdminStatusResponse& response) const {
     entry->set_free(figures.free);
     entry->set_shards(figures.shards);
     entry->set_corrupt(figures.corrupt);
+    const auto milliseconds = [](Duration time) {
+      return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+    };
+    const pool::TrashFigures trash = trash_.figures(lent.id);
+    entry->set_trash_shards(trash.shards);
+    entry->set_trash_bytes(trash.bytes);
+    entry->set_trash_next_ms(milliseconds(trash.first_goes));
+    entry->set_trash_last_ms(milliseconds(trash.all_gone));
   }
 }
 

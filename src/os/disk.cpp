@@ -249,7 +249,8 @@ Result<env::Space> PosixDisk::space(const std::string& path) {
   struct statvfs info;
   if (retry_interrupted([&] { return ::statvfs(real(path).c_str(), &info); }) != 0) return fail_errno(path);
   return env::Space{.total = static_cast<uint64_t>(info.f_blocks) * info.f_frsize,
-                    .available = static_cast<uint64_t>(info.f_bavail) * info.f_frsize};
+                    .available = static_cast<uint64_t>(info.f_bavail) * info.f_frsize,
+                    .device = static_cast<uint64_t>(info.f_fsid)};
 }
 
 Result<std::unique_ptr<env::DiskLock>> PosixDisk::lock(const std::string& path) {

@@ -115,6 +115,47 @@ bool on_battery(const std::string& sysfs) {
   return discharging;
 }
 
+Result<std::unique_ptr<Child>> Child::start(const std::vector<std::string>& words) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);  // this program blocks signals that the other one is ended by
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  std::vector<std::string> copies = words;
+  std::vector<char*> arguments;
+  for (std::string& word : copies) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t child = -1;
+  const int failed = ::posix_spawn(&child, arguments[0], &actions, &attributes, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (failed != 0) return fail(Code::io, words.front() + " cannot be started");
+  return std::unique_ptr<Child>(new Child(child));
+}
+
+Child::~Child() {
+  if (ended()) return;
+  ::kill(id_, SIGKILL);
+  int status = 0;
+  retry_interrupted([&] { return ::waitpid(id_, &status, 0); });
+}
+
+std::optional<int> Child::ended() {
+  int status = 0;
+  if (code_ || ::waitpid(id_, &status, WNOHANG) != id_) return code_;
+  code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return code_;
+}
+
+void Child::terminate() {
+  if (!ended()) ::kill(id_, SIGTERM);
+}
+
 std::optional<bool> on_metered() {
   auto answer = output_of({"busctl", "--system", "get-property", "org.freedesktop.NetworkManager",
                            "/org/freedesktop/NetworkManager", "org.freedesktop.NetworkManager", "Metered"});

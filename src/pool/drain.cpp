@@ -115,6 +115,8 @@ env::Task<void> Drain::run(StoreId id, Job& job) {
 env::Task<void> Drain::walk(StoreId id, Job& job) {
   env::TaskGroup moves(world_.executor);
   const uint64_t moved_before = job.moved;
+  if (const store::ShardStore* store = find(id); job.goal.used > 0 && store != nullptr && !enough(job, *store))
+    co_await empty_trash(id, store->figures().used - std::min(store->figures().used, job.goal.used));
   bool done = false;
   while (!done) {
     store::ShardStore* store = find(id);
@@ -140,7 +142,8 @@ env::Task<void> Drain::walk(StoreId id, Job& job) {
 
 env::Task<void> Drain::move_one(StoreId id, Job& job, ShardId shard, [[maybe_unused]] env::Semaphore::Permit permit,
                                 [[maybe_unused]] Moving moving) {
-  bool moved = co_await move_beside(id, shard);
+  bool moved = co_await drop_if_dead(shard.pack);
+  if (!moved) moved = co_await move_beside(id, shard);
   if (!moved) {
     auto away = co_await move_away(job, shard);
     if (!away && away.error().code == Code::not_found) co_return;
@@ -148,6 +151,36 @@ env::Task<void> Drain::move_one(StoreId id, Job& job, ShardId shard, [[maybe_unu
     if (!moved) job.why_stuck = away.error().context.empty() ? to_string(away.error()) : away.error().context;
   }
   moved ? ++job.moved : ++job.stuck;
+}
+
+// What is begun here is brought to its end, as all drops are.
+env::Task<uint64_t> Drain::empty_trash(StoreId id, uint64_t bytes) {
+  if (trash_ == nullptr) co_return 0;
+  env::OneShot<uint64_t> done(world_.executor);
+  drops_.spawn([](Trash& trash, StoreId store, uint64_t wanted, env::OneShot<uint64_t> out) -> env::Task<void> {
+    const uint64_t gone = co_await trash.give_up(store, wanted);
+    out.set(gone);
+  }(*trash_, id, bytes, done));
+  const uint64_t gone = co_await done;
+  // Its blocks come back behind: until then it is not known what else must go.
+  const Time deadline = world_.clock.now() + kShedPatience;
+  for (const store::ShardStore* store = find(id); gone > 0 && store != nullptr && store->figures().going > 0;
+       store = find(id)) {
+    if (world_.clock.now() >= deadline) break;
+    co_await env::sleep_for(world_.clock, kShedPoll);
+  }
+  co_return gone;
+}
+
+env::Task<bool> Drain::drop_if_dead(PackId pack) {
+  if (trash_ == nullptr) co_return false;
+  env::OneShot<bool> done(world_.executor);
+  drops_.spawn([](Trash& trash, PackId which, env::OneShot<bool> out) -> env::Task<void> {
+    const bool dead = co_await trash.give_up(which);
+    out.set(dead);
+  }(*trash_, pack, done));
+  const bool dead = co_await done;
+  co_return dead;
 }
 
 // To another store of this node: its claim stays true.
@@ -261,13 +294,9 @@ bool Drain::may_have(const PackPicture& picture, const NodeId& target) const {
 }
 
 env::Task<Status> Drain::move_away(Job& job, ShardId shard, std::optional<NodeId> to) {
-  if (deleted_) {
-    const bool deleted = co_await deleted_(shard.pack);
-    if (deleted && to) co_return fail(Code::denied, "the pack has a tombstone");
-    if (deleted) {
-      auto gone = co_await drop_for_good(shard);
-      co_return gone;
-    }
+  if (to && trash_ != nullptr) {
+    const bool dead = co_await trash_->tombstoned(shard.pack);
+    if (dead) co_return fail(Code::denied, "the pack has a tombstone");
   }
   auto picture = co_await mover_.look(shard.pack);
   if (!picture) co_return fail(std::move(picture.error()));

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "pool/shard_mover.h"
+#include "pool/trash.h"
 
 namespace cairn::pool {
 
@@ -36,8 +37,8 @@ class Drain {
 
   // From now on; none: what is left stays. Setting it anew while it goes on changes the goal and keeps the progress.
   void set_goal(const StoreId& store, std::optional<DrainGoal> goal);
-  // Shards of packs that were deleted are dropped, not moved: nobody would take them (pool/trash.h).
-  void skip(std::function<env::Task<bool>(PackId)> deleted) { deleted_ = std::move(deleted); }
+  // What is in the trash is dropped, not moved, and before anything is moved: nobody would take it. It outlives this.
+  void set_trash(Trash& trash) { trash_ = &trash; }
   // One shard that lies here goes to this node, by the same steps; where another holds the same slot already, it is
   // only dropped here. Errors: not_found (not here), denied (the pack has a tombstone), bad_input (`to` may not have
   // it), unreachable, no_space, timeout: then it stays.
@@ -78,6 +79,8 @@ class Drain {
   };
 
   store::ShardStore* find(const StoreId& id) const;
+  env::Task<uint64_t> empty_trash(StoreId id, uint64_t bytes);
+  env::Task<bool> drop_if_dead(PackId pack);
   static bool enough(const Job& job, const store::ShardStore& store);
   env::Task<void> run(StoreId id, Job& job);
   env::Task<void> walk(StoreId id, Job& job);
@@ -102,7 +105,7 @@ class Drain {
 
   env::World world_;
   peer::Peers& peers_;
-  std::function<env::Task<bool>(PackId)> deleted_;
+  Trash* trash_ = nullptr;
   Holder& holder_;
   ShardMover& mover_;
   ShardMover urgent_;  // with a rate of its own

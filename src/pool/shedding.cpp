@@ -57,9 +57,8 @@ env::Task<Status> drop_one(Holder& holder, ShardId shard) {
 
 }  // namespace
 
-env::Task<Shed> shed(env::World world, peer::Peers& peers, Holder& holder, StoreId id, uint64_t bytes) {
+env::Task<Shed> shed(env::World world, peer::Peers& peers, Holder& holder, Trash* trash, StoreId id, uint64_t bytes) {
   Shed done;
-  ShedOrder order(bytes);
   bool begun = false;
   const auto find = [&]() -> store::ShardStore* {
     for (const auto& store : holder.stores()) {
@@ -70,6 +69,14 @@ env::Task<Shed> shed(env::World world, peer::Peers& peers, Holder& holder, Store
   store::ShardStore* store = find();
   if (store == nullptr) co_return done;
   const uint64_t used_before = store->figures().used;
+  auto trimmed = co_await store->trim();
+  (void)trimmed;  // it is no more than what dropping gives
+  if (trash != nullptr) {
+    const uint64_t purged = trash->figures().purged;
+    done.trash = done.bytes = co_await trash->give_up(id, bytes);
+    done.shards = trash->figures().purged - purged;
+  }
+  ShedOrder order(bytes - std::min(bytes, done.bytes));
   do {
     std::optional<ShardId> after;
     while (!order.enough()) {

@@ -1,11 +1,12 @@
 #pragma once
 // Shedding: what a pressed host drops at once, the least harmful first, and declares by `gone` claims.
 //
-// How harmful it is to drop a shard follows from who else of its pack is alive by the claims that are known here: the
-// spare of a shard is the number of other slots with a live holder, less k. What has most to spare goes first; a shard
-// without which its pack could not be read (spare below 0) is never dropped, only moved (pool/drain.h).
+// First of all goes what is in the trash. How harmful it is to drop a shard follows from who else of its pack is alive
+// by the claims that are known here: the spare of a shard is the number of other slots with a live holder, less k. What
+// has most to spare goes first; a shard without which its pack could not be read (spare below 0) is never dropped, only
+// moved (pool/drain.h).
 
-#include "pool/holder.h"
+#include "pool/trash.h"
 
 namespace cairn::pool {
 
@@ -34,9 +35,10 @@ class ShedOrder {
 
 struct Shed {
   uint64_t shards = 0, bytes = 0;  // dropped
+  uint64_t trash = 0;              // bytes of them that were in the trash
 };
-// Drops shards of this store until about `bytes` of its file system are free again, or nothing is left that may go.
-// Work follows what the store holds: only for when the host is pressed.
-env::Task<Shed> shed(env::World world, peer::Peers& peers, Holder& holder, StoreId store, uint64_t bytes);
+// Gives back what the store had reserved, then drops shards of this store until about `bytes` of its file system are
+// free again, or nothing is left that may go. Work follows what the store holds: only for when the host is pressed.
+env::Task<Shed> shed(env::World world, peer::Peers& peers, Holder& holder, Trash* trash, StoreId store, uint64_t bytes);
 
 }  // namespace cairn::pool

@@ -5,149 +5,14 @@
 #include <set>
 
 #include "crypto/hash.h"
-#include "pool/limits.h"
+#include "pool/trash_impl.h"
 #include "proto/garbage.pb.h"
 #include "wire/message.h"
 
 namespace cairn::pool {
 
-namespace {
-
 using peer::Reply;
 using peer::Request;
-
-Age milliseconds(Duration duration) {
-  return static_cast<Age>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
-
-class TrashImpl final : public Trash {
- public:
-  TrashImpl(env::World world, peer::Peers& peers, Holder& holder, std::unique_ptr<TrashIndex> index,
-            TrashOptions options, Age age, TrashIndex::Sum sum, bool complete)
-      : world_(world),
-        peers_(peers),
-        holder_(holder),
-        index_(std::move(index)),
-        options_(options),
-        opened_at_age_(age),
-        opened_(world.clock.now()),
-        sum_(sum),
-        complete_(complete),
-        turn_(world.executor, 1),
-        idle_(world.executor),
-        tasks_(world.executor) {
-    peers_.serve(wire::Method::tombstones, peer::Access::members,
-                 [this](Request request) { return guarded(&TrashImpl::take, std::move(request)); });
-    peers_.serve(wire::Method::reconcile, peer::Access::members,
-                 [this](Request request) { return guarded(&TrashImpl::reconcile, std::move(request)); });
-    holder_.watch(this);
-    tasks_.spawn(work());
-  }
-  ~TrashImpl() override { holder_.watch(nullptr); }
-
-  env::Task<bool> tombstoned(PackId pack) override {
-    auto entry = co_await world_.workers.run([this, pack] { return index_->find(pack); });
-    co_return entry && *entry && (*entry)->statement.fate == Fate::dead;
-  }
-  TrashFigures figures() const override {
-    TrashFigures figures = counters_;
-    figures.packs = sum_.packs;
-    figures.shards = sum_.shards;
-    figures.bytes = sum_.bytes;
-    return figures;
-  }
-  env::Task<size_t> untold_nodes() override {
-    auto nodes = co_await world_.workers.run([this] { return index_->untold_nodes(UINT64_MAX); });
-    co_return nodes ? nodes->size() : 0;
-  }
-
-  env::Task<void> close() override {
-    closing_ = true;
-    while (at_work_ > 0) co_await idle_.wait();
-    tasks_.cancel();
-    holder_.watch(nullptr);
-    const Age now = age();
-    auto saved = co_await world_.workers.run([this, now]() -> Status {
-      CAIRN_TRY(index_->note_held(noted_));
-      CAIRN_TRY(index_->set_age(now));
-      return complete_ ? index_->set_complete_mark() : Status{};
-    });
-    if (!saved) world_.log.error("trash_index", "error=\"{}\"", to_string(saved.error()));
-  }
-
-  // --- HolderWatch ---
-  env::Task<bool> refuses(PackId pack, VolumeId volume) override {
-    auto entry = co_await world_.workers.run([this, pack] { return index_->find(pack); });
-    co_return entry && *entry && (*entry)->statement.fate == Fate::dead && (*entry)->statement.volume == volume;
-  }
-  void stored(const content::PackHeader& header) override { noted_.emplace_back(header.volume, header.id); }
-  // A sibling that keeps a shard of a dead pack has not heard of its end.
-  void heard(const std::vector<Claim>& claims) override {
-    std::map<NodeId, std::vector<PackId>> held;
-    for (const Claim& claim : claims) {
-      if (claim.state != ClaimState::gone) held[claim.node].push_back(claim.shard.pack);
-    }
-    if (!held.empty() && !closing_) tasks_.spawn(look_for_dead(std::move(held)));
-  }
-
- private:
-  struct AtWork {
-    TrashImpl& owner;
-    explicit AtWork(TrashImpl& trash) : owner(trash) { ++owner.at_work_; }
-    AtWork(const AtWork&) = delete;
-    AtWork& operator=(const AtWork&) = delete;
-    ~AtWork() {
-      if (--owner.at_work_ == 0) owner.idle_.notify_all();
-    }
-  };
-  // What is held of a pack here.
-  struct Held {
-    uint32_t slots = 0;  // bitmap
-    uint64_t bytes = 0;
-    std::optional<store::StoredShard> any;
-  };
-
-  using Handler = env::Task<Result<Reply>> (TrashImpl::*)(Request);
-  env::Task<Result<Reply>> guarded(Handler handler, Request request) {
-    if (closing_) co_return fail(Code::closed, "closing");
-    const AtWork at_work(*this);
-    auto reply = co_await (this->*handler)(std::move(request));
-    co_return reply;
-  }
-  Age age() const { return opened_at_age_ + milliseconds(world_.clock.now() - opened_); }
-
-  env::Task<Result<Reply>> take(Request request);
-  env::Task<Result<Reply>> reconcile(Request request);
-  env::Task<Result<FateAnswer>> judge(Tombstone statement, NodeId from);
-  env::Task<Held> held_of(PackId pack);
-  env::Task<Result<std::vector<Claim>>> claims_of(PackId pack);
-  env::Task<void> look_for_dead(std::map<NodeId, std::vector<PackId>> held);
-  env::Task<void> work();
-  env::Task<Status> walk();
-  env::Task<Status> purge();
-  env::Task<Result<bool>> purge_pack(FateEntry entry);
-  env::Task<Status> pass_on();
-  env::Task<Status> tell(NodeId node);
-  env::Task<Status> count();
-
-  env::World world_;
-  peer::Peers& peers_;
-  Holder& holder_;
-  std::unique_ptr<TrashIndex> index_;
-  TrashOptions options_;
-  Age opened_at_age_;
-  Time opened_;
-  TrashIndex::Sum sum_;
-  TrashFigures counters_;
-  bool complete_;  // the index has all packs that are held
-  std::vector<std::pair<VolumeId, PackId>> noted_;
-  RateLimit log_limit_{10, std::chrono::minutes(1)};
-  bool closing_ = false;
-  size_t at_work_ = 0;
-  env::Semaphore turn_;  // statements are judged one after the other
-  env::Signal idle_;
-  env::TaskGroup tasks_;
-};
 
 env::Task<TrashImpl::Held> TrashImpl::held_of(PackId pack) {
   Held held;
@@ -156,6 +21,7 @@ env::Task<TrashImpl::Held> TrashImpl::held_of(PackId pack) {
     const auto slots = co_await stores[i]->slots_of(pack);
     for (const uint8_t slot : slots) {
       held.slots |= 1U << slot;
+      if (held.store.is_zero()) held.store = stores[i]->id();
       if (held.any) continue;
       auto described = co_await stores[i]->describe({pack, slot});
       if (described) held.any = std::move(*described);
@@ -222,7 +88,6 @@ env::Task<Result<Reply>> TrashImpl::take(Request request) {
   if (counters_.refused > refused_before && log_limit_.allow(world_.clock.now()))
     world_.log.warning("tombstones_refused", "from={} count={}", request.from.short_hex(),
                        counters_.refused - refused_before);
-  CAIRN_CO_TRY(co_await count());
   co_return Reply{wire::encode(response), {}};
 }
 
@@ -261,6 +126,7 @@ env::Task<Result<FateAnswer>> TrashImpl::judge(Tombstone statement, NodeId from)
   TrashIndex::Change change{.entry = {.statement = std::move(statement),
                                       .slots = held.slots,
                                       .bytes = held.bytes,
+                                      .store = held.store,
                                       .due = now + milliseconds(options_.keep),
                                       .purged = false,
                                       .expires = now + milliseconds(options_.remember)},
@@ -291,172 +157,6 @@ env::Task<void> TrashImpl::look_for_dead(std::map<NodeId, std::vector<PackId>> h
     return {};
   });
   if (!done) world_.log.error("trash_index", "error=\"{}\"", to_string(done.error()));
-}
-
-env::Task<Status> TrashImpl::count() {
-  auto sum = co_await world_.workers.run([this] { return index_->sum(); });
-  if (!sum) co_return fail(std::move(sum.error()));
-  sum_ = *sum;
-  co_return Status{};
-}
-
-// --- what goes on behind ---
-
-env::Task<void> TrashImpl::work() {
-  const Duration period = std::clamp<Duration>(options_.keep / 8, std::chrono::milliseconds(250), kTrashPeriod);
-  while (true) {
-    co_await env::sleep_for(world_.clock, period);
-    const auto noted = std::exchange(noted_, {});
-    const Age now = age();
-    auto saved = co_await world_.workers.run([this, &noted, now]() -> Status {
-      CAIRN_TRY(index_->note_held(noted));
-      CAIRN_TRY(index_->set_age(now));
-      auto forgotten = index_->forget(now, kTombstonesPerRequest);
-      if (!forgotten) return fail(std::move(forgotten.error()));
-      return {};
-    });
-    if (!saved) world_.log.error("trash_index", "error=\"{}\"", to_string(saved.error()));
-    if (!complete_) {
-      auto walked = co_await walk();
-      complete_ = walked.has_value();
-    }
-    auto purged = co_await purge();
-    if (!purged) world_.log.error("trash_not_emptied", "error=\"{}\"", to_string(purged.error()));
-    auto passed = co_await pass_on();
-    if (!passed) world_.log.error("trash_index", "error=\"{}\"", to_string(passed.error()));
-  }
-}
-
-// After a crash, and the first time: which packs of which volume are held.
-env::Task<Status> TrashImpl::walk() {
-  for (size_t i = 0; i < holder_.stores().size(); ++i) {
-    store::ShardStore& store = *holder_.stores()[i];
-    std::optional<ShardId> after;
-    while (true) {
-      const auto page = co_await store.list(after, kWalkPage);
-      if (page.empty()) break;
-      after = page.back();
-      std::vector<std::pair<VolumeId, PackId>> found;
-      for (const ShardId& shard : page) {
-        auto described = co_await store.describe(shard);
-        if (described) found.emplace_back(described->header.volume, shard.pack);
-      }
-      auto noted = co_await world_.workers.run([this, &found] { return index_->note_held(found); });
-      if (!noted) co_return noted;
-      if (page.size() < kWalkPage) break;
-      co_await env::sleep_for(world_.clock, kWalkRest);
-    }
-  }
-  co_return Status{};
-}
-
-env::Task<Status> TrashImpl::purge() {
-  while (true) {
-    auto due = co_await world_.workers.run([this, now = age()] { return index_->due(now, kPurgePage); });
-    if (!due) co_return fail(std::move(due.error()));
-    if (due->empty()) co_return Status{};
-    const bool last = due->size() < kPurgePage;
-    for (FateEntry& entry : *due) {
-      // Not while a statement on it is being judged: its owner may want it back just now.
-      const auto turn = co_await turn_.acquire();
-      auto still = co_await world_.workers.run([this, &entry] { return index_->find(entry.statement.pack); });
-      if (!still) co_return fail(std::move(still.error()));
-      if (!*still || !(*still)->in_trash() || (*still)->due > age()) continue;
-      auto done = co_await purge_pack(std::move(**still));
-      if (!done) co_return fail(std::move(done.error()));
-    }
-    CAIRN_CO_TRY(co_await count());
-    if (last) co_return Status{};
-    co_await env::sleep_for(world_.clock, kWalkRest);
-  }
-}
-
-// True when nothing of it is left.
-env::Task<Result<bool>> TrashImpl::purge_pack(FateEntry entry) {
-  const PackId pack = entry.statement.pack;
-  const auto held = co_await held_of(pack);
-  for (uint8_t slot = 0; slot < kMaxSlots; ++slot) {
-    if ((held.slots & (1U << slot)) == 0) continue;
-    auto dropped = co_await holder_.drop({pack, slot});
-    if (!dropped && dropped.error().code != Code::not_found) co_return fail(std::move(dropped.error()));
-    if (dropped) ++counters_.purged;
-  }
-  // What was here and is not, and was not said to be gone, lies in a store that is away: it is waited for.
-  uint32_t missing = entry.slots & ~held.slots;
-  auto claims = co_await claims_of(pack);
-  if (!claims) co_return fail(std::move(claims.error()));
-  for (const Claim& claim : *claims) {
-    if (claim.node == peers_.identity().node && claim.state == ClaimState::gone) missing &= ~(1U << claim.shard.slot);
-  }
-  const VolumeId volume = entry.statement.volume;
-  entry.purged = missing == 0;
-  entry.slots = missing != 0 ? missing : entry.slots;
-  if (missing != 0) entry.due = age() + milliseconds(kPurgeAgain);
-  auto noted = co_await world_.workers.run([this, &entry, &volume, &pack]() -> Status {
-    CAIRN_TRY(index_->put({{.entry = entry, .tell = {}, .tell_from = 0}}));
-    if (!entry.purged) return {};
-    CAIRN_TRY(holder_.index().forget_others(pack));
-    return index_->drop_held(volume, {pack});
-  });
-  if (!noted) co_return fail(std::move(noted.error()));
-  co_return entry.purged;
-}
-
-env::Task<Status> TrashImpl::pass_on() {
-  auto nodes = co_await world_.workers.run([this, now = age()] { return index_->untold_nodes(now); });
-  if (!nodes) co_return fail(std::move(nodes.error()));
-  for (const NodeId& node : *nodes) {
-    const peer::NodeState state = peers_.state(node);
-    if (state == peer::NodeState::removed || state == peer::NodeState::left) {
-      CAIRN_CO_TRY(co_await world_.workers.run([this, &node] { return index_->forget_untold(node); }));
-      continue;
-    }
-    if (!peers_.usable(node)) continue;
-    auto told = co_await tell(node);
-    if (!told && log_limit_.allow(world_.clock.now()))
-      world_.log.debug("tombstones_not_passed_on", "node={} error=\"{}\"", node.short_hex(), to_string(told.error()));
-  }
-  co_return Status{};
-}
-
-env::Task<Status> TrashImpl::tell(NodeId node) {
-  while (true) {
-    auto request = wire::TombstonesRequest();
-    auto batch =
-        co_await world_.workers.run([this, &node, &request, now = age()]() -> Result<std::vector<TrashIndex::Untold>> {
-          auto list = index_->untold(node, now, kTombstonesPerRequest);
-          if (!list) return list;
-          std::set<VolumeId> volumes;
-          std::set<NodeId> signers;
-          for (const TrashIndex::Untold& one : *list) {
-            volumes.insert(one.statement.volume);
-            signers.insert(one.statement.signer);
-            CAIRN_TRY(wire::decode_into(*request.add_statements(), one.statement.signed_message));
-          }
-          for (const VolumeId& volume : volumes) {
-            auto founding = index_->founding(volume);
-            if (founding && *founding) request.add_foundings(to_string(ByteView(**founding)));
-          }
-          for (const NodeId& signer : signers) {
-            auto certificate = index_->certificate(signer);
-            if (certificate && *certificate) CAIRN_TRY(wire::decode_into(*request.add_certificates(), **certificate));
-          }
-          return list;
-        });
-    if (!batch) co_return fail(std::move(batch.error()));
-    if (batch->empty()) co_return Status{};
-    auto answer = co_await peer::ask<wire::TombstonesResponse>(peers_, node, wire::Method::tombstones, request,
-                                                               kTombstoneTimeout);
-    if (!answer) co_return fail(std::move(answer.error()));
-    std::vector<TrashIndex::Untold> done;
-    for (size_t i = 0; i < batch->size() && i < static_cast<size_t>(answer->message.answers_size()); ++i) {
-      if (answer->message.answers(static_cast<int>(i)) != wire::TombstonesResponse::ANSWER_UNKNOWN)
-        done.push_back(std::move((*batch)[i]));
-    }
-    auto noted = co_await world_.workers.run([this, &done] { return index_->told(done); });
-    if (!noted) co_return noted;
-    if (done.size() < kTombstonesPerRequest) co_return Status{};
-  }
 }
 
 // --- reconciliation ---
@@ -512,14 +212,11 @@ env::Task<Result<Reply>> TrashImpl::reconcile(Request request) {
   co_return Reply{wire::encode(response), {}};
 }
 
-}  // namespace
-
 env::Task<Result<std::unique_ptr<Trash>>> Trash::open(env::World world, peer::Peers& peers, Holder& holder,
                                                       std::string path, TrashOptions options) {
   struct Opened {
     std::unique_ptr<TrashIndex> index;
     Age age;
-    TrashIndex::Sum sum;
     bool complete;
   };
   auto opened = co_await world.workers.run([&]() -> Result<Opened> {
@@ -527,15 +224,13 @@ env::Task<Result<std::unique_ptr<Trash>>> Trash::open(env::World world, peer::Pe
     if (!index) return fail(std::move(index.error()));
     auto age = (*index)->age();
     if (!age) return fail(std::move(age.error()));
-    auto sum = (*index)->sum();
-    if (!sum) return fail(std::move(sum.error()));
     auto complete = (*index)->take_complete_mark();
     if (!complete) return fail(std::move(complete.error()));
-    return Opened{std::move(*index), *age, *sum, *complete};
+    return Opened{std::move(*index), *age, *complete};
   });
   if (!opened) co_return fail(std::move(opened.error()));
   co_return std::unique_ptr<Trash>(std::make_unique<TrashImpl>(world, peers, holder, std::move(opened->index), options,
-                                                               opened->age, opened->sum, opened->complete));
+                                                               opened->age, opened->complete));
 }
 
 }  // namespace cairn::pool

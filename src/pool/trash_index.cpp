@@ -12,6 +12,7 @@ namespace {
 
 constexpr char kFate = 't', kDue = 'd', kExpires = 'e', kUntold = 'o', kVolume = 'v', kCertificate = 'c', kHeld = 'b';
 constexpr char kAge[] = "a", kComplete[] = "B";
+constexpr Age kMinute = 60'000;
 
 std::string number(Age age) {
   Bytes raw;
@@ -40,6 +41,7 @@ std::string encode(const FateEntry& entry) {
   record.set_due(entry.due);
   record.set_purged(entry.purged);
   record.set_expires(entry.expires);
+  if (!entry.store.is_zero()) record.set_store(entry.store.raw());
   return wire::encode_text(record);
 }
 
@@ -48,9 +50,11 @@ Result<FateEntry> decode(std::string_view value) {
   if (!record) return fail(std::move(record.error()), "trash index");
   auto statement = Tombstone::read(record->statement());
   if (!statement) return fail(std::move(statement.error()), "trash index");
+  auto store = StoreId::from(record->store());  // not in records of the first format
   return FateEntry{.statement = std::move(*statement),
                    .slots = record->slots(),
                    .bytes = record->bytes(),
+                   .store = store ? *store : StoreId{},
                    .due = record->due(),
                    .purged = record->purged(),
                    .expires = record->expires()};
@@ -61,7 +65,9 @@ Result<FateEntry> decode(std::string_view value) {
 Result<std::unique_ptr<TrashIndex>> TrashIndex::open(env::MetaStores& stores, const std::string& path) {
   auto store = stores.open(path, {.cache_size = 1 * kMiB, .write_buffer_size = 1 * kMiB});
   if (!store) return fail(std::move(store.error()), "trash");
-  return std::unique_ptr<TrashIndex>(new TrashIndex(std::move(*store)));
+  std::unique_ptr<TrashIndex> index(new TrashIndex(std::move(*store)));
+  CAIRN_TRY(index->add_up());
+  return index;
 }
 
 Result<Age> TrashIndex::age() {
@@ -93,11 +99,13 @@ Result<std::optional<FateEntry>> TrashIndex::find_locked(const PackId& pack) {
 Status TrashIndex::put(const std::vector<Change>& changes) {
   const std::lock_guard lock(mutex_);
   env::WriteBatch batch;
+  std::vector<FateEntry> before;
   for (const auto& [entry, tell, tell_from] : changes) {
     const PackId& pack = entry.statement.pack;
     auto old = find_locked(pack);
     if (!old) return fail(std::move(old.error()));
     if (*old) {
+      before.push_back(**old);
       batch.remove(time_key(kDue, (*old)->due, pack));
       batch.remove(time_key(kExpires, (*old)->expires, pack));
     }
@@ -106,7 +114,11 @@ Status TrashIndex::put(const std::vector<Change>& changes) {
     batch.put(time_key(kExpires, entry.expires, pack), "");
     for (const NodeId& node : tell) batch.put(pair_key(kUntold, node.raw(), pack), number(tell_from));
   }
-  return batch.empty() ? Status{} : store_->write(batch, true);
+  if (batch.empty()) return {};
+  CAIRN_TRY(store_->write(batch, true));
+  for (const FateEntry& entry : before) count(entry, false);
+  for (const Change& change : changes) count(change.entry, true);
+  return {};
 }
 
 Status TrashIndex::remember(const std::vector<std::pair<VolumeId, Bytes>>& foundings,
@@ -138,11 +150,13 @@ Result<std::optional<Bytes>> TrashIndex::certificate(const NodeId& node) {
   return to_bytes(**value);
 }
 
-Result<std::vector<FateEntry>> TrashIndex::due(Age now, size_t limit) {
+Result<std::vector<FateEntry>> TrashIndex::due(Age now, size_t limit, const FateEntry* behind) {
   const std::lock_guard lock(mutex_);
   std::vector<FateEntry> entries;
   const auto cursor = store_->cursor();
-  for (cursor->seek(std::string(1, kDue)); cursor->valid() && cursor->key().starts_with(kDue); cursor->next()) {
+  const std::string from =
+      behind != nullptr ? time_key(kDue, behind->due, behind->statement.pack) + '\0' : std::string(1, kDue);
+  for (cursor->seek(from); cursor->valid() && cursor->key().starts_with(kDue); cursor->next()) {
     if (entries.size() >= limit || number(cursor->key().substr(1, 8)) > now) break;
     auto pack = PackId::from(cursor->key().substr(9));
     if (!pack) return fail(Code::corrupt, "trash index: malformed key");
@@ -154,40 +168,88 @@ Result<std::vector<FateEntry>> TrashIndex::due(Age now, size_t limit) {
   return entries;
 }
 
-Result<TrashIndex::Sum> TrashIndex::sum() {
-  const std::lock_guard lock(mutex_);
-  Sum sum;
+// Once, at the opening.
+Status TrashIndex::add_up() {
   const auto cursor = store_->cursor();
   for (cursor->seek(std::string(1, kDue)); cursor->valid() && cursor->key().starts_with(kDue); cursor->next()) {
     auto pack = PackId::from(cursor->key().substr(9));
     if (!pack) return fail(Code::corrupt, "trash index: malformed key");
     auto entry = find_locked(*pack);
     if (!entry) return fail(std::move(entry.error()));
-    if (!*entry) continue;
-    ++sum.packs;
-    sum.shards += static_cast<uint64_t>(std::popcount((*entry)->slots));
-    sum.bytes += (*entry)->bytes;
+    if (*entry) count(**entry, true);
   }
-  CAIRN_TRY(cursor->status());
+  return cursor->status();
+}
+
+void TrashIndex::count(const FateEntry& entry, bool added) {
+  if (!entry.in_trash()) return;
+  const std::lock_guard lock(counted_mutex_);
+  Counted& counted = counted_[entry.store];
+  const auto shards = static_cast<uint64_t>(std::popcount(entry.slots));
+  if (added) {
+    ++counted.packs;
+    counted.shards += shards;
+    counted.bytes += entry.bytes;
+    ++counted.dues[entry.due / kMinute];
+    return;
+  }
+  --counted.packs;
+  counted.shards -= shards;
+  counted.bytes -= entry.bytes;
+  if (--counted.dues[entry.due / kMinute] == 0) counted.dues.erase(entry.due / kMinute);
+  if (counted.packs == 0) counted_.erase(entry.store);
+}
+
+TrashIndex::Sum TrashIndex::sum(const StoreId& store) const {
+  const std::lock_guard lock(counted_mutex_);
+  const auto found = counted_.find(store);
+  if (found == counted_.end()) return {};
+  const Counted& counted = found->second;
+  return {.packs = counted.packs,
+          .shards = counted.shards,
+          .bytes = counted.bytes,
+          .first_due = counted.dues.begin()->first * kMinute,
+          .last_due = counted.dues.rbegin()->first * kMinute};
+}
+
+TrashIndex::Sum TrashIndex::sum() const {
+  const std::lock_guard lock(counted_mutex_);
+  Sum sum;
+  for (const auto& [store, counted] : counted_) {
+    sum.packs += counted.packs;
+    sum.shards += counted.shards;
+    sum.bytes += counted.bytes;
+    const Age first = counted.dues.begin()->first * kMinute;
+    sum.first_due = sum.last_due == 0 ? first : std::min(sum.first_due, first);
+    sum.last_due = std::max(sum.last_due, counted.dues.rbegin()->first * kMinute);
+  }
   return sum;
 }
 
 Result<size_t> TrashIndex::forget(Age now, size_t limit) {
   const std::lock_guard lock(mutex_);
   env::WriteBatch batch;
-  size_t count = 0;
+  size_t count_gone = 0;
+  std::vector<FateEntry> forgotten;
   const auto cursor = store_->cursor();
   for (cursor->seek(std::string(1, kExpires)); cursor->valid() && cursor->key().starts_with(kExpires); cursor->next()) {
-    if (count >= limit || number(cursor->key().substr(1, 8)) > now) break;
+    if (count_gone >= limit || number(cursor->key().substr(1, 8)) > now) break;
     auto pack = PackId::from(cursor->key().substr(9));
     if (!pack) return fail(Code::corrupt, "trash index: malformed key");
+    auto entry = find_locked(*pack);
+    if (!entry) return fail(std::move(entry.error()));
+    if (*entry) {
+      batch.remove(time_key(kDue, (*entry)->due, *pack));
+      forgotten.push_back(std::move(**entry));
+    }
     batch.remove(cursor->key());
     batch.remove(fate_key(*pack));
-    ++count;
+    ++count_gone;
   }
   CAIRN_TRY(cursor->status());
   if (!batch.empty()) CAIRN_TRY(store_->write(batch, false));
-  return count;
+  for (const FateEntry& entry : forgotten) count(entry, false);
+  return count_gone;
 }
 
 Result<std::vector<NodeId>> TrashIndex::untold_nodes(Age now) {

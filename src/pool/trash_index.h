@@ -1,6 +1,7 @@
 #pragma once
 // What a holder keeps of tombstones on its disk, and which packs of which volume it holds.
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,6 +19,7 @@ struct FateEntry {
   Tombstone statement;
   uint32_t slots = 0;  // bitmap: of those that were here when it came
   uint64_t bytes = 0;  // of these
+  StoreId store;       // of the first of these
   Age due = 0;         // when they are removed
   bool purged = false;
   Age expires = 0;  // when the statement is forgotten
@@ -57,13 +59,15 @@ class TrashIndex {
   Result<std::optional<Bytes>> founding(const VolumeId& volume);
   Result<std::optional<Bytes>> certificate(const NodeId& node);
 
-  // What is due by now.
-  Result<std::vector<FateEntry>> due(Age now, size_t limit);
-  // Sum over the trash.
+  // What is due by `now`, the first first, behind that entry.
+  Result<std::vector<FateEntry>> due(Age now, size_t limit, const FateEntry* behind = nullptr);
+  // Sum over the trash. Does not block.
   struct Sum {
     uint64_t packs = 0, shards = 0, bytes = 0;
+    Age first_due = 0, last_due = 0;  // to a minute
   };
-  Result<Sum> sum();
+  Sum sum() const;
+  Sum sum(const StoreId& store) const;
   // Statements whose time is over; how many went.
   Result<size_t> forget(Age now, size_t limit);
 
@@ -91,9 +95,17 @@ class TrashIndex {
  private:
   explicit TrashIndex(std::unique_ptr<env::MetaStore> store) : store_(std::move(store)) {}
   Result<std::optional<FateEntry>> find_locked(const PackId& pack);
+  Status add_up();
+  void count(const FateEntry& entry, bool added);
 
+  struct Counted {
+    uint64_t packs = 0, shards = 0, bytes = 0;
+    std::map<Age, uint64_t> dues;  // minutes -> packs
+  };
   std::unique_ptr<env::MetaStore> store_;
   std::mutex mutex_;  // over each read-and-change; never across a suspension, the calls are plain functions
+  mutable std::mutex counted_mutex_;  // never held while the disk works
+  std::map<StoreId, Counted> counted_;
 };
 
 }  // namespace cairn::pool

@@ -88,14 +88,23 @@ inline constexpr Duration kStandBackStep = std::chrono::milliseconds(10);
 // figures() asks for a fresh look at the file system's free space when the last is older.
 inline constexpr Duration kSpaceAge = std::chrono::seconds(5);
 // --- the host's disk (headroom.h) ---
-// How often the file system is looked at, and how often at the least when it is nearly full: a call of microseconds.
+// How often the file system is looked at, how often at the least when it is nearly full, and while a host writes fast:
+// a call of microseconds and two hops between threads, 60 us in all.
 inline constexpr Duration kLookAtDisk = std::chrono::seconds(2);
-inline constexpr Duration kLookAtFullDisk = std::chrono::milliseconds(50);
-// A fast SSD takes this much a second from a host: decides when to look again.
-inline constexpr uint64_t kHostSpeed = 500 * kMiB;
-// What the host would write in this time must still be free, else things are dropped: a drop takes a sync of the index
-// and one of the hole, some 10 ms each, and more when the host is at the disk. Its pace is taken over the same time.
+inline constexpr Duration kLookAtFullDisk = std::chrono::milliseconds(20);
+inline constexpr Duration kLookAtFastHost = std::chrono::milliseconds(5);
+// What a host writes a second at the most: fast SSDs take as much, and so does the system's cache in a burst. Between
+// two looks it then takes one part in kLookShare of what is free.
+inline constexpr uint64_t kHostSpeed = 4 * kGiB;
+inline constexpr uint64_t kLookShare = 4;
+// What the host would write in this time must still be free, else things are dropped. A look, choosing what goes, and
+// two syncs of a disk at which the host writes take 30 to 100 ms together (tests/system/host_test.py prints it).
+inline constexpr Duration kReaction = std::chrono::milliseconds(150);
 inline constexpr Duration kHostAhead = std::chrono::milliseconds(250);
+// A burst is seen in this time: several looks, and more than what one write of a program takes.
+inline constexpr Duration kGlance = std::chrono::milliseconds(40);
+// A pace is expected to come again for a while: programs write in bursts.
+inline constexpr Duration kPaceHalf = std::chrono::milliseconds(500);
 // Dropping takes a few times as long as looking: so many times what the host writes meanwhile is made free at once.
 inline constexpr uint64_t kHostRounds = 3;
 // Index and preallocation take some of what is to stay free: less than keep_free by this fraction is the host's doing.

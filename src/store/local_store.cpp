@@ -168,6 +168,9 @@ StoreFigures LocalShardStore::figures() const {
   figures.limit = options_.limit;
   figures.used = kFixedBytes + index_bytes(totals_.records) + (totals_.held_blocks + totals_.tail_blocks) * kBlockSize;
   figures.overhead = kFixedBytes + index_bytes(totals_.records);
+  figures.coming = reserved_blocks_ * kBlockSize + (reserved_shards_ > 0 ? preallocation_step(layout_limit_) : 0);
+  if (can_punch_)
+    figures.going = (totals_.held_blocks - std::min(totals_.held_blocks, totals_.live_blocks)) * kBlockSize;
   figures.shards = totals_.records;
   figures.unverified = totals_.unverified;
   figures.corrupt = totals_.corrupt;
@@ -300,6 +303,12 @@ env::Task<Status> LocalShardStore::put(content::PackHeader header, uint8_t slot,
 
 env::Task<Status> LocalShardStore::remove(ShardId shard) {
   auto status = co_await submit({DropChange{shard}, {}});
+  co_return status;
+}
+
+env::Task<Status> LocalShardStore::trim() {
+  if (totals_.tail_blocks == 0) co_return Status();
+  auto status = co_await submit({TrimChange{}, {}});
   co_return status;
 }
 

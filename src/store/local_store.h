@@ -31,6 +31,7 @@ class LocalShardStore final : public ShardStore {
   env::Task<Result<StoredShard>> describe(ShardId shard) override;
   env::Task<std::vector<uint8_t>> slots_of(PackId pack) override;
   env::Task<Status> remove(ShardId shard) override;
+  env::Task<Status> trim() override;
   env::Task<std::vector<ShardId>> list(std::optional<ShardId> after, size_t limit) override;
   void on_verified(std::move_only_function<void(const Verified&)> handler) override { verified_ = std::move(handler); }
   void on_rot(std::move_only_function<void(ShardId)> handler) override { rot_ = std::move(handler); }

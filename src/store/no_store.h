@@ -21,6 +21,7 @@ class NoStore final : public ShardStore {
   env::Task<Result<StoredShard>> describe(ShardId) override { co_return fail(Code::not_found); }
   env::Task<std::vector<uint8_t>> slots_of(PackId) override { co_return std::vector<uint8_t>(); }
   env::Task<Status> remove(ShardId) override { co_return fail(Code::not_found); }
+  env::Task<Status> trim() override { co_return Status{}; }
   env::Task<std::vector<ShardId>> list(std::optional<ShardId>, size_t) override { co_return std::vector<ShardId>(); }
   void on_verified(std::move_only_function<void(const Verified&)>) override {}
   void on_rot(std::move_only_function<void(ShardId)>) override {}

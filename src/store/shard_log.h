@@ -51,8 +51,10 @@ struct SegmentChange {
 struct SealChange {
   uint32_t segment = 0;
 };
+// Give back what is preallocated.
+struct TrimChange {};
 struct Change {
-  std::variant<PutChange, DropChange, VerifiedChange, HolesChange, SegmentChange, SealChange> what;
+  std::variant<PutChange, DropChange, VerifiedChange, HolesChange, SegmentChange, SealChange, TrimChange> what;
   Status result;
 };
 

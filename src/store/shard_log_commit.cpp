@@ -54,6 +54,7 @@ struct ShardLog::Commit {
 
   Status begin_segment();
   Status seal();
+  Status trim();
   Status reserve(env::File& file, uint64_t end);
   Status flush();
   Status write_pending(env::File& file);
@@ -98,6 +99,17 @@ Status ShardLog::Commit::seal() {
   sync = true;
   active.reset();
   allocated_end = 0;
+  return {};
+}
+
+// Where the file ends behind its last record means nothing to a start: no sync.
+Status ShardLog::Commit::trim() {
+  if (tail_blocks() == 0) return {};
+  auto file = log.files_.get(*active);
+  if (!file) return fail(std::move(file.error()), "segment");
+  const uint64_t end = uint64_t{info(*active).end} * kBlockSize;
+  CAIRN_TRY(cut_off(**file, end));
+  allocated_end = end;
   return {};
 }
 
@@ -375,6 +387,7 @@ void ShardLog::Commit::apply(Change& change) {
   if (const auto* what = std::get_if<SealChange>(&change.what)) {
     change.result = active == what->segment ? seal() : Status();
   }
+  if (std::holds_alternative<TrimChange>(change.what)) change.result = trim();
   if (const auto* what = std::get_if<SegmentChange>(&change.what)) {
     change.result = remove_segment(*what);
     if (change.result) removed.insert(what->segment);

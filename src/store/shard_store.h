@@ -24,6 +24,8 @@ struct StoreFigures {
   uint64_t used = 0;      // bytes on disk
   uint64_t free = 0;      // bytes that it would still accept now
   uint64_t overhead = 0;  // bytes of `used` that are not shards: the index
+  uint64_t coming = 0;    // bytes of puts under way, which the disk may have already
+  uint64_t going = 0;     // bytes of `used` that are being given back, which it may have back already
   uint64_t shards = 0;
   uint64_t unverified = 0;  // stored, Merkle root not yet checked
   uint64_t corrupt = 0;     // found rotten
@@ -71,6 +73,9 @@ class ShardStore {
   virtual env::Task<std::vector<uint8_t>> slots_of(PackId pack) = 0;
   // The space is given back (holes are punched) behind. Code::not_found.
   virtual env::Task<Status> remove(ShardId shard) = 0;
+
+  // Gives back at once what was reserved ahead of need.
+  virtual env::Task<Status> trim() = 0;
 
   // Walks held shards in the order of their IDs, from `after` (exclusive).
   virtual env::Task<std::vector<ShardId>> list(std::optional<ShardId> after, size_t limit) = 0;

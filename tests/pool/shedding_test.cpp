@@ -89,7 +89,7 @@ TEST_CASE("a pressed host drops as much as is asked, says so, and all packs can 
   const StoreId id = machine.holder->stores()[0]->id();
   const auto before = machine.holder->stores()[0]->figures();
   const uint64_t shard = packs[0].header.geometry.shard_length;
-  auto dropped = pool.sim.run(shed(machine.node.world(), machine.peers, *machine.holder, id, 5 * shard));
+  auto dropped = pool.sim.run(shed(machine.node.world(), machine.peers, *machine.holder, nullptr, id, 5 * shard));
   CHECK(dropped.shards == 5);
   CHECK(machine.holder->stores()[0]->figures().shards == before.shards - 5);
   CHECK(machine.holder->stores()[0]->figures().used + dropped.bytes <= before.used);
@@ -121,7 +121,7 @@ TEST_CASE("a shard without which its pack cannot be read is not dropped however 
       minutes(30)));
   Machine& machine = *pool.machines[1];
   const StoreId id = machine.holder->stores()[0]->id();
-  auto dropped = pool.sim.run(shed(machine.node.world(), machine.peers, *machine.holder, id, kGiB));
+  auto dropped = pool.sim.run(shed(machine.node.world(), machine.peers, *machine.holder, nullptr, id, kGiB));
   CHECK(dropped.shards == 0);
   for (const auto& pack : packs) pool.require_readable(pool.located(pack), pack);
 }

@@ -3,6 +3,7 @@
 
 #include "cluster.h"
 #include "pool/drain.h"
+#include "pool/shedding.h"
 #include "pool/tombstones.h"
 #include "pool/trash.h"
 #include "proto/garbage.pb.h"
@@ -259,13 +260,97 @@ TEST_CASE("a store that is drained drops what is in the trash, for nobody would 
   Machine& machine = *pool.machines[1];
   ShardMover mover(machine.node.world(), machine.peers, *machine.holder);
   Drain drain(machine.node.world(), machine.peers, *machine.holder, mover);
-  drain.skip([&machine](PackId id) { return machine.trash->tombstoned(id); });
+  drain.set_trash(*machine.trash);
   store::ShardStore& store = *machine.holder->stores()[0];
   store.set_taking(false);
   drain.set_goal(store.id(), DrainGoal{});
   REQUIRE(pool.sim.run_until([&] { return store.figures().shards == 0; }, minutes(30)));
   REQUIRE(pool.shards_of(pack.header.id) == 2);
+  REQUIRE(machine.trash->figures().shards == 0);
   pool.sim.run(drain.stop());
+}
+
+namespace {
+// Six packs that live and four in the trash, over three nodes, each of which has a shard of each.
+struct HalfDead : TrashCluster {
+  std::vector<Written> live, dead;
+  HalfDead() : TrashCluster(3) {
+    for (int i = 0; i < 10; ++i) (i % 5 < 2 ? dead : live).push_back(write_pack());
+    settle_holders();
+    sim.run_for(seconds(30));
+    for (const Written& one : dead) REQUIRE(tell(one.ref, Fate::dead, 5).in_trash == 3);
+  }
+  Machine& machine() { return *machines[1]; }
+  store::ShardStore& store() { return *machine().holder->stores()[0]; }
+  size_t held(const std::vector<Written>& packs) {
+    size_t count = 0;
+    for (const Written& one : packs) count += sim.run(store().slots_of(one.pack.header.id)).size();
+    return count;
+  }
+};
+}  // namespace
+
+TEST_CASE("a pressed host is given what is in the trash before anything that lives") {
+  HalfDead pool;
+  Machine& machine = pool.machine();
+  const uint64_t shard = pool.live[0].ref.geometry.shard_length;
+  const auto drop = [&](uint64_t bytes) {
+    return pool.sim.run(
+        shed(machine.node.world(), machine.peers, *machine.holder, machine.trash.get(), pool.store().id(), bytes));
+  };
+  const auto some = drop(2 * shard);
+  CHECK(some.shards == 2);
+  CHECK(some.trash == 2 * shard);
+  CHECK(pool.held(pool.dead) == 2);
+  CHECK(pool.held(pool.live) == 6);
+  CHECK(machine.trash->figures(pool.store().id()).bytes == 2 * shard);
+  // What the trash does not give comes from what lives: (1, 2) packs can spare it.
+  const auto more = drop(5 * shard);
+  CHECK(more.shards == 5);
+  CHECK(more.trash == 2 * shard);
+  CHECK(pool.held(pool.dead) == 0);
+  CHECK(pool.held(pool.live) == 3);
+  CHECK(machine.trash->figures().shards == 0);
+  // It is told as gone, not had back, and not counted twice when its time comes.
+  REQUIRE(pool.tell(pool.dead[0].ref, Fate::kept, 6).gone == 1);
+  pool.sim.run_for(hours(3));
+  CHECK(machine.trash->figures().purged == 4);
+  for (const auto& one : pool.live) pool.require_readable(pool.located(one.pack), one.pack);
+}
+
+TEST_CASE("a store that is to be smaller gives its trash first and moves nothing that need not be") {
+  HalfDead pool;
+  Machine& machine = pool.machine();
+  ShardMover mover(machine.node.world(), machine.peers, *machine.holder);
+  Drain drain(machine.node.world(), machine.peers, *machine.holder, mover);
+  drain.set_trash(*machine.trash);
+  const uint64_t shard = pool.live[0].ref.geometry.shard_length;
+  drain.set_goal(pool.store().id(), DrainGoal{.used = pool.store().figures().used - 3 * shard, .urgent = true});
+  REQUIRE(pool.sim.run_until([&] { return !drain.progress(pool.store().id())->active; }, minutes(30)));
+  CHECK(pool.held(pool.dead) <= 1);
+  CHECK(pool.held(pool.live) == 6);
+  CHECK(drain.progress(pool.store().id())->stuck == 0);
+  pool.sim.run(drain.stop());
+}
+
+TEST_CASE("the trash is told for each store, with the time until it goes") {
+  HalfDead pool;
+  const uint64_t shard = pool.live[0].ref.geometry.shard_length;
+  const StoreId store = pool.store().id();
+  auto figures = pool.trash(1).figures(store);
+  CHECK(figures.shards == 4);
+  CHECK(figures.bytes == 4 * shard);
+  CHECK(figures.first_goes > hours(1));
+  CHECK(figures.all_gone <= hours(2));
+  CHECK(pool.trash(1).figures(StoreId{}).shards == 0);
+  // It survives a restart; the time runs on.
+  pool.sim.run_for(hours(1));
+  pool.crash(1);
+  pool.restart(1);
+  figures = pool.trash(1).figures(store);
+  CHECK(figures.bytes == 4 * shard);
+  CHECK(figures.all_gone <= hours(1));
+  REQUIRE(pool.sim.run_until([&] { return pool.trash(1).figures(store).bytes == 0; }, hours(2)));
 }
 
 }  // namespace cairn::pool
