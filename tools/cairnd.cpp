@@ -26,7 +26,12 @@ constexpr char kHostHelp[] = R"(The host comes first. In HOME/config.toml, which
   lend = false           lend nothing in these hours
 
 A store stops taking when its disk is 90 % full (keep_free), moves shards to other nodes until 15 % are free, and
-below 2 % drops at once what the pool can spare. See also cairn store, pause, resume and leave.)";
+below 2 %, or when you write so fast that it would be full within a moment, drops at once what the pool can spare:
+your programs find room as long as they write less in 0.15 s than was free when they began. See also cairn store,
+pause, resume and leave.
+
+Once a week the daemon has the space of what you removed given back, as `cairn prune` does; prune_every = "none" at
+the top of the file: only when you say so.)";
 
 }  // namespace
 

@@ -15,6 +15,8 @@ namespace {
 constexpr Duration kPowerPeriod = std::chrono::seconds(2);
 constexpr Duration kMeteredPeriod = std::chrono::seconds(20);
 constexpr size_t kDisownPage = 256;
+// A store of which nothing can be dropped is not searched again before.
+constexpr Duration kShedAgain = std::chrono::seconds(1);
 
 client::WeekTime week_time(WallTime now) {
   const time_t seconds = now / 1'000'000'000;
@@ -35,6 +37,7 @@ Lending::Lending(env::World world, client::Home home, peer::Peers& peers, pool::
       trash_(trash),
       drain_(world, peers, holder, mover),
       sysfs_("/sys"),
+      looks_(world.executor, 1),
       sheds_(world.executor),
       tasks_(world.executor) {
   drain_.set_trash(trash);
@@ -349,7 +352,8 @@ void Lending::set_goals() {
       if (lent.demand.move > 0) most = std::min(most, figures.used - std::min(figures.used, lent.demand.move));
       // At least a byte: 0 would mean all of it, which is the same but for the progress.
       if (figures.used > most)
-        goal = pool::DrainGoal{.used = std::max<uint64_t>(most, 1), .urgent = lent.demand.move > 0};
+        goal = pool::DrainGoal{
+            .used = std::max<uint64_t>(most, 1), .urgent = lent.demand.move > 0, .later = lent.shedding};
     }
     if (!resting_.empty() || lent.away) goal.reset();
     drain_.set_goal(lent.id, goal);
@@ -365,19 +369,27 @@ env::Task<void> Lending::watch_disks(Lending* self) {
   }
 }
 
+// The look and the figures are not of the same moment: both count.
+void Lending::note_own(Look& look) const {
+  const auto lent = std::ranges::find(lent_, look.id, &Lent::id);
+  const store::ShardStore* store = lent != lent_.end() ? open_store(*lent) : nullptr;
+  if (store == nullptr) return;
+  const store::StoreFigures figures = store->figures();
+  const uint64_t least = figures.used - std::min(figures.used, figures.going);
+  const bool first = look.own.most == 0;
+  look.own.least = first ? least : std::min(look.own.least, least);
+  look.own.most = std::max(look.own.most, figures.used + figures.coming);
+}
+
 env::Task<Duration> Lending::look_at_disks() {
-  struct Look {
-    StoreId id;
-    std::string path;
-    env::Space space;
-  };
   std::vector<Look> looks;
   for (const Lent& lent : lent_) {
-    if (!lent.id.is_zero() && !lent.away) looks.push_back({lent.id, lent.spec.path, {}});
+    if (!lent.id.is_zero() && !lent.away) looks.push_back({lent.id, lent.spec.path, {}, {}});
   }
+  for (Look& look : looks) note_own(look);
   Duration next = store::kLookAtDisk;
   if (looks.empty()) co_return next;
-  auto looked = co_await world_.workers.run([&]() -> Status {
+  auto looked = co_await looks_.run([&]() -> Status {
     for (Look& look : looks) {
       // Of the mount point of a disk that is not there nothing is to be learned.
       auto there = world_.disk.exists(look.path + "/cairn-store");
@@ -387,15 +399,13 @@ env::Task<Duration> Lending::look_at_disks() {
     return {};
   });
   (void)looked;  // of those that could not be looked at nothing is known
+  for (Look& look : looks) note_own(look);
   const auto own = [&](uint64_t device) {
     store::Headroom::Own sum;
     for (const Look& look : looks) {
-      const Lent* lent = look.space.device == device ? find(look.id) : nullptr;
-      const store::ShardStore* store = lent != nullptr ? open_store(*lent) : nullptr;
-      if (store == nullptr) continue;
-      const store::StoreFigures figures = store->figures();
-      sum.least += figures.used - std::min(figures.used, figures.going);
-      sum.most += figures.used + figures.coming;
+      if (look.space.device != device) continue;
+      sum.least += look.own.least;
+      sum.most += look.own.most;
     }
     return sum;
   };
@@ -417,7 +427,7 @@ env::Task<Duration> Lending::look_at_disks() {
       *bytes = (*bytes + static_cast<uint64_t>(sharing) - 1) / static_cast<uint64_t>(sharing);
     if (store->figures().shards == 0) continue;  // there is nothing to give: no hurry
     next = std::min(next, lent->demand.look_again);
-    if (lent->demand.drop > 0 && !lent->shedding) {
+    if (lent->demand.drop > 0 && !lent->shedding && world_.clock.now() >= lent->shed_again) {
       lent->shedding = true;
       sheds_.spawn(shed_some(this, look.id));
     }
@@ -434,6 +444,7 @@ env::Task<void> Lending::shed_some(Lending* self, StoreId id) {
   if (lent == nullptr) co_return;
   lent->shedding = false;
   if (shed.shards == 0) {
+    lent->shed_again = self->world_.clock.now() + kShedAgain;
     lent->shed_note = "what is left is needed by the pool and is moved away";
     co_return;
   }

@@ -6,6 +6,7 @@
 
 #include "cairn/daemon.h"
 #include "client/home.h"
+#include "os/workers.h"
 #include "peer/peers.h"
 #include "pool/drain.h"
 #include "pool/holder.h"
@@ -48,6 +49,7 @@ class Lending {
     store::Headroom headroom;
     store::Headroom::Demand demand;
     bool shedding = false;
+    Time shed_again{};       // not before: there was nothing more to drop
     bool was_empty = false;  // at the last round already: nothing is on its way into it any more
     std::string shed_note;   // what was dropped last
   };
@@ -68,6 +70,13 @@ class Lending {
   static env::Task<void> watch_disks(Lending* self);
   env::Task<Duration> look_at_disks();
   static env::Task<void> shed_some(Lending* self, StoreId id);
+  struct Look {
+    StoreId id;
+    std::string path;
+    env::Space space;
+    store::Headroom::Own own;  // of this store
+  };
+  void note_own(Look& look) const;
   Lent* find(const StoreId& id);
   struct Phase {
     std::string word, text;
@@ -93,6 +102,7 @@ class Lending {
   bool on_battery_ = false, on_metered_ = false;
   std::optional<Time> asked_power_, asked_metered_;
   std::string leave_note_;
+  os::WorkerPool looks_;  // of its own: others wait for disks at which the host is busy
   env::TaskGroup sheds_;  // never cut off: what was dropped must be said
   env::TaskGroup tasks_;
 };

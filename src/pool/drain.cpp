@@ -128,6 +128,7 @@ env::Task<void> Drain::walk(StoreId id, Job& job) {
     }
     for (const ShardId& shard : page) {
       auto permit = co_await places_.acquire();
+      while (job.goal.later) co_await env::sleep_for(world_.clock, kShedPoll);
       store = find(id);
       done = store == nullptr || enough(job, *store) || (job.stuck >= kDrainStuck && job.moved == moved_before);
       if (done) break;

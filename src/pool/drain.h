@@ -18,6 +18,7 @@ namespace cairn::pool {
 struct DrainGoal {
   uint64_t used = 0;    // bytes that the store may still use; 0: no shard is to be left
   bool urgent = false;  // the host waits: goes before foreground work, and faster than repairs do
+  bool later = false;   // something more urgent is done at the disk just now: nothing new is begun
   bool operator==(const DrainGoal&) const = default;
 };
 

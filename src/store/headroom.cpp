@@ -47,13 +47,15 @@ Headroom::Demand Headroom::observe(const env::Space& space, Own own, uint64_t ke
   if (free < keep_free) taking_ = false;
   if (free < keep_free - keep_free / kOwnSlack) moving_ = true;
   if (free >= keep_free + keep_free / 2) moving_ = false;
-  if (free >= 2 * keep_free) taking_ = true;
+  // Not while the host writes at a pace that would soon have it back.
+  if (free >= 2 * keep_free && soon_ <= keep_free / kCalm) taking_ = true;
   const uint64_t least = keep_free / 5;
   if (free < std::max(moving_ ? least : 0, soon_)) dropping_ = true;
   const uint64_t wanted = std::max(2 * least, kHostRounds * soon_);
   if (free >= wanted) dropping_ = false;
+  if (dropping_) taking_ = false;
 
-  demand.take = taking_ && !dropping_;
+  demand.take = taking_;
   if (dropping_) demand.drop = wanted - free;
   if (moving_) demand.move = std::max(keep_free + keep_free / 2 - free, demand.drop);
   // So often that even the fastest host takes but a part of what is free between two looks.

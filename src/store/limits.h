@@ -101,6 +101,8 @@ inline constexpr uint64_t kLookShare = 4;
 // two syncs of a disk at which the host writes take 30 to 100 ms together (tests/system/host_test.py prints it).
 inline constexpr Duration kReaction = std::chrono::milliseconds(150);
 inline constexpr Duration kHostAhead = std::chrono::milliseconds(250);
+// Nothing is taken again before the host writes less than this part of what is to stay free in kHostAhead.
+inline constexpr uint64_t kCalm = 8;
 // A burst is seen in this time: several looks, and more than what one write of a program takes.
 inline constexpr Duration kGlance = std::chrono::milliseconds(40);
 // A pace is expected to come again for a while: programs write in bursts.

@@ -340,6 +340,45 @@ TEST_CASE("a slow answer to an audit is no failure: the same challenge is put ag
   CHECK(pool.rebuilt() == 0);
 }
 
+TEST_CASE("who does not answer is put the very same challenge each time, and it counts only after all tries") {
+  HealingOptions options = quick();
+  options.audit.every = seconds(10);
+  HealingPool pool(6, options);
+  const auto pack = pool.pack(4, 2, 1'000'000);  // 16 leaves: a new challenge would hardly be the same
+  const PackRef ref = pool.write_all(pack);
+  pool.let_claims_spread();
+  const size_t silent = pool.index_of(ref.holders[1]);
+  pool.replace_by_liar(silent, Lie::silent);
+  using Challenge = std::tuple<PackId, uint32_t, uint32_t>;
+  std::map<NodeId, std::vector<Challenge>> put;
+  env::Clock& clock = pool.sim.node(silent).clock();
+  pool.machines[silent]->peers.serve(
+      wire::Method::audit, peer::Access::members, [&](peer::Request request) -> env::Task<Result<peer::Reply>> {
+        auto message = wire::decode<wire::AuditRequest>(ByteView(request.body));
+        REQUIRE(message);
+        for (const auto& one : message->challenges())
+          put[request.from].emplace_back(*PackId::from(one.pack()), one.slot(), one.leaf());
+        return [](env::Clock& never) -> env::Task<Result<peer::Reply>> {
+          co_await env::sleep_for(never, hours(24));
+          co_return fail(Code::timeout);
+        }(clock);
+      });
+  const auto failed_by = [&](size_t i) {
+    return pool.machines[i]->healing->scores().of(pool.id(silent)).audits_failed;
+  };
+  std::map<NodeId, size_t> tries_until_failed;
+  REQUIRE(pool.within(hours(1), [&] {
+    for (size_t i = 0; i < 6; ++i) {
+      if (i != silent && failed_by(i) > 0) tries_until_failed.try_emplace(pool.id(i), put[pool.id(i)].size());
+    }
+    return tries_until_failed.size() >= 3;
+  }));
+  for (const auto& [node, tries] : tries_until_failed) {
+    CHECK(tries >= kAuditTries);
+    for (const Challenge& again : put[node]) CHECK(again == put[node].front());
+  }
+}
+
 TEST_CASE("slots whose writer died before it had placed them are completed by the siblings") {
   HealingPool pool(10);
   const auto pack = pool.pack(5, 3);

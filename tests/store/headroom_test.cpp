@@ -64,7 +64,27 @@ TEST_CASE("a host that would fill the disk within a moment is given room before 
   // No disk takes more than kHostSpeed: room for a few moments of it, not for what was once allocated in one go.
   Host burst;
   burst.free(40);
-  REQUIRE(burst.free(2.5, milliseconds(50)).drop == 3 * kGiB / 2 + 0);
+  REQUIRE(burst.free(2.5, milliseconds(50)).drop == 0);
+  Host more;
+  more.free(40);
+  REQUIRE(more.free(0.5, milliseconds(50)).drop == 4 * kGiB - kGiB / 2);  // under 2 % it is anyway
+}
+
+TEST_CASE("what was dropped for a host that writes fast makes no room for others before it is calm") {
+  Headroom headroom;
+  Time now{};
+  const auto look = [&](uint64_t free, Duration after) {
+    now = now + after;
+    return headroom.observe({.total = 240 * kMiB, .available = free}, {}, 24 * kMiB, now);
+  };
+  look(60 * kMiB, seconds(60));
+  REQUIRE(look(30 * kMiB, milliseconds(100)).drop > 0);
+  auto later = look(120 * kMiB, milliseconds(100));
+  REQUIRE(later.drop == 0);
+  REQUIRE_FALSE(later.take);
+  REQUIRE_FALSE(look(115 * kMiB, milliseconds(100)).take);
+  for (int i = 0; i < 100 && !later.take; ++i) later = look(115 * kMiB, milliseconds(100));
+  REQUIRE(later.take);
 }
 
 namespace {
@@ -159,7 +179,7 @@ TEST_CASE("a disk is looked at more often the less is free, and the faster its h
   REQUIRE(host.free(40).look_again == kLookAtDisk);
   REQUIRE(host.free(9.6).look_again < kLookAtDisk);
   REQUIRE(host.free(9.6).look_again >= milliseconds(500));  // ten percent are much on such a disk
-  REQUIRE(host.free(0.1).look_again == kLookAtFastHost);
+  REQUIRE(host.free(0.01).look_again == kLookAtFastHost);
   Headroom still;
   const env::Space small{.total = 240 * kMiB, .available = 24 * kMiB};
   still.observe(small, {}, 24 * kMiB, Time{});

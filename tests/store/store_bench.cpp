@@ -1,6 +1,7 @@
 // Figures of the store on a real disk: `store_bench put|million|idle FOLDER [shards]`, in a store of their own, which
-// `put` and `idle` remove. `store_bench fill STORE [shards]` puts small shards into a daemon's store while it does not
-// run: see tests/system/million_shards.py. Not a test: times are printed, never asserted.
+// `put` and `idle` remove. `store_bench fill STORE [shards [slot NODE]]` puts small shards into a daemon's store while
+// it does not run: packs of one shard each, or this slot of packs of two, the other of which is at NODE. See
+// tests/system/million_shards.py. Not a test: times are printed, never asserted.
 
 #include <sys/resource.h>
 
@@ -86,10 +87,11 @@ void measure_put(os::RealWorld& world, const std::string& path, uint32_t size, u
 }
 
 // The check of the roots is behind when it returns.
-void fill(os::RealWorld& world, ShardStore& store, uint64_t count) {
-  env::Prng prng(count);
-  TestShard pattern = make_shard(prng, 512);
+void fill(os::RealWorld& world, ShardStore& store, uint64_t count, std::optional<uint8_t> slot, const NodeId& other) {
+  env::Prng prng(count);  // the same packs each time
+  TestShard pattern = slot ? make_pack(prng, 512, 2).at(*slot) : make_shard(prng, 512);
   pattern.siblings.clear();  // nobody to tell
+  if (slot) pattern.siblings = {other};
   const auto begin = std::chrono::steady_clock::now();
   const uint64_t failed = world.block_on(put_many(world.world().executor, store, pattern, count, 512));
   auto settled = world.block_on(store.settle());
@@ -125,7 +127,7 @@ int main(int argc, char** argv) {
   using namespace cairn;
   const std::string mode = argc > 2 ? argv[1] : "";
   if (mode != "put" && mode != "million" && mode != "idle" && mode != "fill") {
-    std::fprintf(stderr, "store_bench put|million|idle FOLDER [shards]; store_bench fill STORE [shards]\n");
+    std::fprintf(stderr, "store_bench put|million|idle FOLDER [shards]; store_bench fill STORE [shards [slot NODE]]\n");
     return 2;
   }
   os::tune_allocator();
@@ -139,7 +141,16 @@ int main(int argc, char** argv) {
     }
   } else if (mode == "fill") {
     auto store = store::open(world, argv[2], 64 * kGiB, false);
-    store::fill(world, *store, argc > 3 ? std::stoull(argv[3]) : 1'000'000);
+    std::optional<uint8_t> slot;
+    NodeId other;
+    if (argc > 5) {
+      slot = static_cast<uint8_t>(std::stoul(argv[4]) % 2);
+      auto raw = from_hex(argv[5]);
+      auto node = raw ? NodeId::from(to_string(ByteView(*raw))) : std::nullopt;
+      if (!node) return 2;
+      other = *node;
+    }
+    store::fill(world, *store, argc > 3 ? std::stoull(argv[3]) : 1'000'000, slot, other);
   } else if (mode == "million") {
     store::measure_million(world, path, argc > 3 ? std::stoull(argv[3]) : 1'000'000);
   } else {  // a fresh process over what `million` left; then it is removed

@@ -116,5 +116,56 @@ class Healing(unittest.TestCase):
         self.note("all is read")
 
 
+class Scores(unittest.TestCase):
+    """What a node finds out about the others, as `cairn nodes` shows it."""
+
+    def test_audits_and_presence_of_each_node_are_counted_and_shown(self):
+        pool = Pool(6, "256M", config='\n[healing]\ntime_scale = 0.0003\n')  # an audit a second, or so
+        self.addCleanup(pool.close)
+        data = pool.root / "data"
+        data.write_bytes(os.urandom(30_000_000))
+        pool.nodes[0].cairn("put", "--wait", "placed", data, "main:/data")
+
+        def until(what, condition):
+            deadline = time.monotonic() + PATIENCE
+            while not condition():
+                self.assertLess(time.monotonic(), deadline, what + ": " + str(seen))
+                time.sleep(0.3)
+
+        seen = {}
+
+        def look(node):
+            seen.clear()
+            seen.update({n["id"]: n for n in node.json("nodes")["nodes"]})
+            return {i: n for i, n in seen.items() if i != node.id}
+
+        # (4, 2) packs over six nodes: each shares packs with each other one, and asks all of them in turn.
+        for node in pool.nodes:
+            until("all are audited", lambda: all(n["audits_passed"] >= 2 for n in look(node).values()))
+            for other in look(node).values():
+                self.assertEqual((other["audits_failed"], other["audit"]), (0, "ok"), other)
+                self.assertGreater(other["online"], 0.5)
+            self.assertEqual(seen[node.id]["audits_passed"], 0)  # nobody audits himself
+        passed = {i: n["audits_passed"] for i, n in look(pool.nodes[1]).items()}
+        until("they go on", lambda: all(n["audits_passed"] > passed[i] for i, n in look(pool.nodes[1]).items()))
+        # One is away: it is not asked, that is no failure, and the time counts.
+        away = pool.nodes[5]
+        before = look(pool.nodes[0])[away.id]["online"]
+        away.end(signal.SIGKILL)
+        until("it is gone", lambda: look(pool.nodes[0])[away.id]["state"] == "departed")
+        until("it was seen less", lambda: look(pool.nodes[0])[away.id]["online"] < 0.9 * before)
+        self.assertEqual(seen[away.id]["audits_failed"], 0)
+        for other in pool.nodes[1:5]:
+            self.assertGreater(seen[other.id]["online"], seen[away.id]["online"])
+        text = pool.nodes[0].cairn("nodes").stdout.decode()
+        line = next(line for line in text.splitlines() if line.startswith(away.id[:8]))
+        self.assertRegex(line, r" \d+\.\d% ")
+        # A restart forgets none of it.
+        passed = look(pool.nodes[0])[pool.nodes[1].id]["audits_passed"]
+        pool.nodes[0].end()
+        pool.nodes[0].start()
+        self.assertGreaterEqual(look(pool.nodes[0])[pool.nodes[1].id]["audits_passed"], passed)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -76,7 +76,21 @@ class Members(unittest.TestCase):
         said = alice.cairn("put", note, "main:/again", expect=1).stderr
         self.assertIn(b"the pool refuses this device", said)
         self.assertIn(b"this member was removed from the pool", said)
+        # At once: five commands take less than one did that waited for somebody to answer after all.
+        begun = time.monotonic()
+        for command in (("ls", "main:/"), ("cat", "main:/note"), ("snapshots",), ("volume", "ls"), ("prune",)):
+            said = alice.cairn(*command, expect=1).stderr
+            self.assertIn(b"the pool refuses this device: this member was removed from the pool", said)
+        self.assertLess(time.monotonic() - begun, 10)
         self.assertTrue(any("refuses this device" in w for w in alice.json("status")["warnings"]))
+        # She is shown to those who ask for it only; JSON has her, and says what she is.
+        shown = self.me.cairn("nodes").stdout.decode()
+        self.assertNotIn(alice.id[:8], shown)
+        self.assertIn("One node that left or was removed: `cairn nodes --all`", shown)
+        self.assertNotIn(alice.id[:8], self.me.cairn("status").stdout.decode())
+        self.assertIn(alice.id[:8], self.me.cairn("nodes", "--all").stdout.decode())
+        gone = {n["id"]: n["gone"] for n in self.me.json("nodes")["nodes"]}
+        self.assertEqual([node for node in gone if gone[node]], [alice.id])
         # Nothing of hers is taken any more: not one request.
         self.me.cairn("put", note, "main:/mine")
         self.assertEqual(self.me.cairn("cat", "main:/mine").stdout, note.read_bytes())

@@ -1,4 +1,5 @@
 """Prune with real daemons: the space of what is gone comes back, and all that is left reads back."""
+import datetime
 import json
 import os
 import pathlib
@@ -69,6 +70,54 @@ class Prune(PoolTest):
         self.wait_until_held(before + 3_000_000)
         self.me.cairn("get", "main:/keep.bin", self.folder("back.bin"))
         self.assertEqual(self.folder("back.bin").read_bytes(), keep.read_bytes())
+
+    def trash(self, node):
+        return [store["trash"] for store in node.json("status")["stores"]][0]
+
+    def test_the_trash_is_shown_with_the_time_at_which_it_goes(self):
+        self.set_trash("72h")
+        lose = self.random_file(self.folder("lose.bin"), 12_000_000)
+        self.me.cairn("put", "--wait", "placed", lose, "main:/shown.bin")
+        self.assertEqual(self.trash(self.me), {"shards": 0, "bytes": 0, "next": None, "last": None})
+        self.assertNotIn("trash", self.me.cairn("status").stdout.decode())
+        self.me.cairn("rm", "main:/shown.bin")
+        self.me.cairn("prune", "main")
+        trash = [self.trash(node) for node in self.pool.nodes]
+        self.assertGreaterEqual(sum(t["bytes"] for t in trash), 12_000_000 * 6 // 4)
+        self.assertTrue(all(t["shards"] > 0 for t in trash), trash)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        for t in trash:
+            for when in (t["next"], t["last"]):
+                hours = (datetime.datetime.fromisoformat(when) - now).total_seconds() / 3600
+                self.assertTrue(70 < hours <= 72.1, when)
+        said = self.me.cairn("status").stdout.decode()
+        self.assertRegex(said, r"[\d.]+ MiB in \d+ shards were removed by their owners: trash, gone from 20\d\d-\S+ to 20\d\d-")
+        self.set_trash(f"{TRASH}s")  # of what comes from now on
+        self.assertEqual([self.trash(node)["bytes"] for node in self.pool.nodes], [t["bytes"] for t in trash])
+
+    def test_the_daemon_has_what_was_removed_collected_by_itself(self):
+        self.me.cairn("put", self.random_file(self.folder("keep.bin"), 1_000_000), "main:/by-itself")
+        before = self.held()
+        self.me.cairn("put", self.random_file(self.folder("lose.bin"), 24_000_000), "main:/unpruned")
+        self.me.cairn("rm", "main:/unpruned")
+        tree = self.folder("tree")
+        self.random_file(tree / "file", 100_000)
+        forgotten = self.me.json("backup", tree)["snapshot_id"]
+        self.me.cairn("forget", forgotten)
+        self.assertGreater(self.held(), before + 20_000_000)
+        config = self.me.home / "config.toml"
+        original = config.read_text()
+
+        def restart(every):
+            self.me.end()
+            config.write_text(f'prune_every = "{every}"\n' + original)
+            self.me.start()
+        self.addCleanup(restart, "none")
+        restart("2s")
+        self.wait_until_held(before + 3_000_000)
+        # What was forgotten lately stays to be had back.
+        self.me.cairn("undelete", forgotten[:10])
+        self.me.cairn("check", "--read-data")
 
     def test_forgotten_snapshots_until_they_are_gone(self):
         self.set_trash("30m")
