@@ -373,8 +373,15 @@ env::Task<std::vector<ShardId>> Auditor::sample(NodeId node) {
 }
 
 env::Task<void> Auditor::audit_loop() {
+  // Anywhere and at any time: daemons that are started often, or all at once, do not all ask the same ones.
+  world_.random.fill(last_asked_.bytes);
+  Bytes random(8);
+  world_.random.fill(random);
+  constexpr uint64_t kParts = 1024;
+  Duration pause = options_.every * static_cast<int64_t>(1 + read_be64(random.data()) % kParts) / kParts;
   while (true) {
-    co_await env::sleep_for(world_.clock, options_.every);
+    co_await env::sleep_for(world_.clock, pause);
+    pause = options_.every;
     // The next node, in the order of their IDs, that is there and has something in common with this one.
     std::vector<NodeId> round;
     peers_.membership().any_node([&](const peer::NodeInfo& node) {

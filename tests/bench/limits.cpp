@@ -93,7 +93,7 @@ class IdlePool {
       content::PackBuilder builder(geometry.k, geometry.m);
       for (uint32_t lane = 0; lane < geometry.k; ++lane)
         REQUIRE(builder.add_sealed(content::random_bytes(kLeafSize - 4096, i * 100 + lane)));
-      auto pack = builder.finish(volume_, 0, writer_.device, random);
+      auto pack = builder.finish(volume_, 0, writer_->device, random);
       REQUIRE(pack);
       shards += pack->shards.size();
       auto written = sim_.run(client_->write(std::move(*pack)));
@@ -148,7 +148,7 @@ class IdlePool {
   peer::MemberKeys founder_ = peer::person(1);
   peer::Membership membership_ = *peer::Membership::from_genesis(peer::genesis_of(founder_));
   VolumeId volume_;
-  peer::Identity writer_;
+  std::optional<peer::Identity> writer_;
   sim::SimWorld sim_;
   std::vector<std::unique_ptr<Daemon>> daemons_;
   std::unique_ptr<peer::Peers> peers_;

@@ -146,7 +146,8 @@ int main(int argc, char** argv) {
     if (argc > 5) {
       slot = static_cast<uint8_t>(std::stoul(argv[4]) % 2);
       auto raw = from_hex(argv[5]);
-      auto node = raw ? NodeId::from(to_string(ByteView(*raw))) : std::nullopt;
+      if (!raw) return 2;
+      auto node = NodeId::from(to_string(ByteView(*raw)));
       if (!node) return 2;
       other = *node;
     }

@@ -83,6 +83,7 @@ class Members(unittest.TestCase):
             self.assertIn(b"the pool refuses this device: this member was removed from the pool", said)
         self.assertLess(time.monotonic() - begun, 10)
         self.assertTrue(any("refuses this device" in w for w in alice.json("status")["warnings"]))
+        self.assertEqual([s["trash"] for s in self.me.json("status")["stores"]], [{"shards": 0, "bytes": 0, "next": None, "last": None}])
         # She is shown to those who ask for it only; JSON has her, and says what she is.
         shown = self.me.cairn("nodes").stdout.decode()
         self.assertNotIn(alice.id[:8], shown)
