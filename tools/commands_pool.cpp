@@ -303,7 +303,7 @@ void print_nodes(const std::vector<NodeReport>& nodes, bool all) {
   }
   if (gone > 0)
     emit_text("{} that left or {} removed: `cairn nodes --all`\n",
-               gone == 1 ? "One node" : fmt::format("{} nodes", gone), gone == 1 ? "was" : "were");
+              gone == 1 ? "One node" : fmt::format("{} nodes", gone), gone == 1 ? "was" : "were");
 }
 
 Json volume_json(const VolumeReport& volume) {

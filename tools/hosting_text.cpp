@@ -40,8 +40,8 @@ Json lending_json(const LendingReport& lending) {
 void print_trash(const StoreReport& store) {
   if (store.trash.shards == 0) return;
   emit_text("  {}: {} in {} shards were removed by their owners: trash, gone from {} to {}\n", printable(store.path),
-             format_size(store.trash.bytes), store.trash.shards, format_time(store.trash.next),
-             format_time(store.trash.last));
+            format_size(store.trash.bytes), store.trash.shards, format_time(store.trash.next),
+            format_time(store.trash.last));
 }
 
 void print_stores(const std::vector<StoreReport>& stores) {
