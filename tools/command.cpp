@@ -31,6 +31,9 @@ Client* Context::client(int& exit_code) {
 }
 
 Context::~Context() {
+  if (client_) {
+    for (const std::string& warning : client_->take_warnings()) output.warn(warning);
+  }
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   running = nullptr;

@@ -198,6 +198,8 @@ class Client {
   Result<PoolReport> report();
   Result<std::vector<NodeReport>> nodes();
   Result<HostingReport> hosting();
+  // What should be said beside the results so far, such as that a volume has a fork; each once.
+  std::vector<std::string> take_warnings();
   // For a node that leaves: registers of its own member move to other keepers; how many.
   Result<uint64_t> hand_over_registers();
   Result<PingReport> ping(const std::string& node);  // ID, its first digits, or name

@@ -54,6 +54,10 @@ Result<std::vector<NodeReport>> Client::nodes() {
                                                    client::Core::Refused::goes_on);
 }
 
+std::vector<std::string> Client::take_warnings() {
+  return impl_->core->take_warnings();
+}
+
 Result<uint64_t> Client::hand_over_registers() {
   return impl_->core->run<uint64_t>([&] { return client::hand_over_registers(*impl_->core); });
 }

@@ -149,6 +149,18 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
   if (!volume) co_return fail(std::move(volume.error()), name);
   opened->volume = std::move(*volume);
+  if (const auto fork = opened->volume->fork(); fork && log_forks_.insert(entry->volume).second) {
+    const std::string parted = fmt::format(
+        "{}: FORK: commit {}, which this device has seen, was not in the volume when its keepers were given up at "
+        "{} (it went on from commit {}). ",
+        name, fork->sequence, format_time(fork->at.when), fork->at.sequence);
+    warnings_.push_back(
+        parted +
+        (fork->joined
+             ? fmt::format("Its changes are in the volume again{}.",
+                           fork->conflicts > 0 ? fmt::format(", {} files are there twice", fork->conflicts) : "")
+             : "Its changes are missing until one of those keepers, or the device that made it, is back."));
+  }
   OpenVolume* result = opened.get();
   volumes_.emplace(entry->volume, std::move(opened));
   co_return result;

@@ -5,6 +5,7 @@
 // tasks on the strand.
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "cairn/client.h"
@@ -57,6 +58,8 @@ class Core {
   // should be or some are gone. Failing is no error of the command's: it is tried again by the next one.
   env::Task<void> adapt_keepers(OpenVolume& open);
   std::string node_name(const NodeId& node);
+  // What the person should hear of beside the result; taken away by this. On the caller's thread, after run().
+  std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
 
   // Runs the task made by `start` on the strand and waits for its result on the caller's thread. interrupt() ends it
   // with Code::interrupted; that the pool refuses this device ends it with Code::denied, unless it goes on then.
@@ -101,6 +104,8 @@ class Core {
   std::unique_ptr<volume::Account> account_;
   std::map<VolumeId, std::unique_ptr<OpenVolume>> volumes_;
   std::vector<BadHolder> bad_holders_;  // found and not yet written down
+  std::vector<std::string> warnings_;
+  std::set<VolumeId> log_forks_;  // told already
   bool settled_ = false;
   std::optional<Time> refused_since_;
   bool membership_changed_ = false;

@@ -91,6 +91,7 @@ env::Task<Result<env::Address>> Daemon::start() {
   lending_ = std::make_unique<Lending>(world_, home_, *peers_, *holder_, *trash_, healing_->mover());
   healing_->repair().stores_known_by([this] { return lending_->all_open(); });
   healing_->repair().skip([this](PackId pack) { return trash_->tombstoned(pack); });
+  lending_->keeps([this] { return keeper_->registers_here(); });
   move_orders_ = std::make_unique<pool::MoveOrders>(*peers_, healing_->mover(), lending_->drain());
   co_await lending_->start(config_);
 
@@ -127,6 +128,8 @@ env::Task<Result<env::Address>> Daemon::start() {
                                                    [this] { return lending_->resting(); });
     housekeeping_->start();
   }
+  keeper_care_ = std::make_unique<KeeperCare>(world_, *peers_);
+  tasks_->spawn(KeeperCare::run(keeper_care_.get()));
   co_return local;
 }
 

@@ -5,6 +5,7 @@
 #include "cairn/daemon.h"
 #include "client/home.h"
 #include "node/housekeeping.h"
+#include "node/keeper_care.h"
 #include "node/lending.h"
 #include "node/member_admin.h"
 #include "os/real_world.h"
@@ -55,6 +56,7 @@ class Daemon {
   std::unique_ptr<Lending> lending_;
   std::unique_ptr<pool::MoveOrders> move_orders_;
   std::unique_ptr<Housekeeping> housekeeping_;
+  std::unique_ptr<KeeperCare> keeper_care_;
   bool membership_changed_ = false;
   std::optional<env::TaskGroup> tasks_;
 };

@@ -17,6 +17,9 @@ constexpr Duration kMeteredPeriod = std::chrono::seconds(20);
 constexpr size_t kDisownPage = 256;
 // A store of which nothing can be dropped is not searched again before.
 constexpr Duration kShedAgain = std::chrono::seconds(1);
+// A node that leaves is a keeper until its members' daemons have moved their registers (keeper_care.h). Of a member
+// whose machines are all off it is one of five that is missing; the next command replaces it.
+constexpr Duration kHandOverPatience = std::chrono::minutes(2);
 
 client::WeekTime week_time(WallTime now) {
   const time_t seconds = now / 1'000'000'000;
@@ -260,7 +263,17 @@ env::Task<void> Lending::leave_if_empty() {
       leave_note_ =
           fmt::format("{} is {}: mount it, or take it out with `cairn store rm --lost`", lent.spec.path, lent.trouble);
   }
-  if (!is_empty()) co_return;
+  if (!is_empty()) {
+    emptied_.reset();
+    co_return;
+  }
+  if (!emptied_) emptied_ = world_.clock.now();
+  auto kept = registers_ ? co_await registers_() : Result<size_t>(0);
+  if (kept && *kept > 0 && world_.clock.now() - *emptied_ < kHandOverPatience) {
+    leave_note_ = fmt::format("{} registers are handed to other keepers", *kept);
+    co_return;
+  }
+  if (kept && *kept > 0) world_.log.warning("registers_left_behind", "count={}", *kept);
   while (!lent_.empty()) {
     auto done = co_await give_back(lent_.front());
     if (!done) {

@@ -30,6 +30,8 @@ class Lending {
   // A round of following: stores are opened and given back, rates and rests set. Every few seconds.
   env::Task<void> follow();
 
+  // Of how many registers this node is a keeper: it leaves when others keep them, or their owners do not come.
+  void keeps(std::function<env::Task<Result<size_t>>()> registers) { registers_ = std::move(registers); }
   // Moves shards that are wanted elsewhere, too.
   pool::Drain& drain() { return drain_; }
 
@@ -102,8 +104,10 @@ class Lending {
   bool on_battery_ = false, on_metered_ = false;
   std::optional<Time> asked_power_, asked_metered_;
   std::string leave_note_;
-  os::WorkerPool looks_;  // of its own: others wait for disks at which the host is busy
-  env::TaskGroup sheds_;  // never cut off: what was dropped must be said
+  std::function<env::Task<Result<size_t>>()> registers_;
+  std::optional<Time> emptied_;  // while leaving: since when only registers are left
+  os::WorkerPool looks_;         // of its own: others wait for disks at which the host is busy
+  env::TaskGroup sheds_;         // never cut off: what was dropped must be said
   env::TaskGroup tasks_;
 };
 

@@ -164,6 +164,40 @@ class Account::Impl {
     co_return fail(Code::conflict, "other devices keep changing the account");
   }
 
+  env::Task<Result<bool>> force() {
+    auto reg = find_register(false);
+    if (!reg) co_return fail(std::move(reg.error()));
+    auto remains = co_await (*reg)->look_at_remains();
+    if (!remains) co_return fail(std::move(remains.error()), "account");
+    if (remains->majority()) co_return false;
+    std::vector<VolumeEntry> known;
+    if (auto seen = last_seen()) known = std::move(*seen);
+    for (const RegisterState& stray : remains->strays) {
+      auto volumes = decode(stray.content);
+      if (volumes) known.insert(known.end(), volumes->begin(), volumes->end());
+    }
+    std::optional<RegisterState> cached;
+    if (!remains->best && !known.empty()) {  // no keeper is left: what was seen here is all there is
+      Bytes content = encode(known);
+      cached = RegisterState{.sequence = 1, .hash = crypto::sha256(content), .content = content};
+      cached->writer = identity_.node;
+    }
+    auto forced = co_await (*reg)->force(std::move(cached));
+    if (!forced) co_return fail(std::move(forced.error()), "account");
+    auto added = co_await change([known](std::vector<VolumeEntry>& volumes) -> Status {
+      for (const VolumeEntry& entry : known) {
+        if (std::ranges::find(volumes, entry.volume, &VolumeEntry::volume) != volumes.end()) continue;
+        VolumeEntry missing = entry;
+        if (std::ranges::find(volumes, missing.name, &VolumeEntry::name) != volumes.end())
+          missing.name += " (" + missing.volume.short_hex() + ")";
+        volumes.push_back(std::move(missing));
+      }
+      return {};
+    });
+    if (!added) co_return fail(std::move(added.error()));
+    co_return true;
+  }
+
   env::Task<Status> adapt() {
     auto record = co_await read();
     if (!record) co_return fail(std::move(record.error()));
@@ -422,6 +456,11 @@ env::Task<Status> Account::add_passphrase(std::string name, std::string passphra
       found->slots.push_back(wrapped);
     return {};
   });
+  co_return done;
+}
+
+env::Task<Result<bool>> Account::force_keepers() {
+  auto done = co_await impl_->force();
   co_return done;
 }
 

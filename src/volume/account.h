@@ -57,6 +57,9 @@ class Account {
   env::Task<Result<VolumeEntry>> find_or_create(std::string name, bool deduplicates = false);
   // One more way to unlock a volume's key. Code::not_found, bad_input.
   env::Task<Status> add_passphrase(std::string name, std::string passphrase, crypto::ScryptParameters parameters = {});
+  // Gives the account's keepers up when a majority of them does not answer (Register::force). What was last seen here,
+  // and what keepers of before have, is in it afterwards. True: it was forced; false: a majority answers.
+  env::Task<Result<bool>> force_keepers();
   // Moves the account to the keepers that suit the pool now.
   env::Task<Status> adapt_keepers();
 

@@ -14,6 +14,7 @@ namespace {
 constexpr uint8_t kVersion = 1;
 constexpr size_t kPrefix = 1 + crypto::kNonceSize;
 constexpr std::string_view kMarkFirstLine = "cairn high-water mark 1\n";
+constexpr std::string_view kMarkEra = "forced ";
 
 Bytes associated_data(const content::VolumeKeys& keys) {
   Bytes data = to_bytes("cairn/v1/head");
@@ -85,6 +86,14 @@ env::Task<Status> HighWaterMark::load() {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), sequence_);
   if (error != std::errc() || end == text.data() + text.size() || *end != ' ') co_return fail(bad);
   text.remove_prefix(static_cast<size_t>(end - text.data()) + 1);
+  if (text.size() > 2 * Hash::kSize + 1 && text.ends_with('\n')) {  // a third line: of a register that was forced
+    std::string_view line = text.substr(2 * Hash::kSize + 1);
+    if (!line.starts_with(kMarkEra)) co_return fail(bad);
+    line.remove_prefix(kMarkEra.size());
+    const auto [last, wrong] = std::from_chars(line.data(), line.data() + line.size(), era_);
+    if (wrong != std::errc() || last + 1 != line.data() + line.size()) co_return fail(bad);
+    text = text.substr(0, 2 * Hash::kSize + 1);
+  }
   if (text.size() != 2 * Hash::kSize + 1 || text.back() != '\n') co_return fail(bad);
   auto hash = Hash::from_hex_text(text.substr(0, 2 * Hash::kSize));
   if (!hash) co_return fail(bad);
@@ -93,7 +102,10 @@ env::Task<Status> HighWaterMark::load() {
 }
 
 Status HighWaterMark::check(const RegisterState& state) const {
-  if (state.sequence > sequence_ || (state.sequence == sequence_ && (sequence_ == 0 || state.hash == hash_))) return {};
+  if (state.era() > era_) return {};
+  if (state.era() == era_ &&
+      (state.sequence > sequence_ || (state.sequence == sequence_ && (sequence_ == 0 || state.hash == hash_))))
+    return {};
   std::string keepers;
   for (const NodeId& keeper : state.config.keepers) keepers += (keepers.empty() ? "" : ", ") + keeper.short_hex();
   return fail(
@@ -104,11 +116,13 @@ Status HighWaterMark::check(const RegisterState& state) const {
 }
 
 env::Task<Status> HighWaterMark::raise(const RegisterState& state) {
-  if (state.sequence <= sequence_) co_return Status{};
+  if (std::pair(state.era(), state.sequence) <= std::pair(era_, sequence_)) co_return Status{};
+  era_ = state.era();
   sequence_ = state.sequence;
   hash_ = state.hash;
   if (path_.empty()) co_return Status{};
-  const std::string text = std::string(kMarkFirstLine) + std::to_string(sequence_) + " " + hash_.hex() + "\n";
+  std::string text = std::string(kMarkFirstLine) + std::to_string(sequence_) + " " + hash_.hex() + "\n";
+  if (era_ != 0) text += std::string(kMarkEra) + std::to_string(era_) + "\n";
   auto status = co_await world_.workers.run([&] { return env::write_file(world_.disk, path_, as_bytes(text)); });
   co_return status;
 }

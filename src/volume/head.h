@@ -30,13 +30,19 @@ class HighWaterMark {
   env::Task<Status> load();
   // Code::corrupt when `state` is older than the mark, or another one of the same number; the text names both.
   Status check(const RegisterState& state) const;
+  // The marked head is not in the chain of `state`, which went on without it: the force at which they parted.
+  std::optional<RegisterForced> parted(const RegisterState& state) const {
+    return parted_from(state, era_, sequence_, hash_);
+  }
+  uint64_t sequence() const { return sequence_; }
+  const Hash& hash() const { return hash_; }
   // Durable when it returns. Nothing to do when the mark stands there already.
   env::Task<Status> raise(const RegisterState& state);
 
  private:
   env::World world_;
   std::string path_;
-  uint64_t sequence_ = 0;
+  uint64_t era_ = 0, sequence_ = 0;
   Hash hash_;
 };
 

@@ -9,7 +9,7 @@ namespace {
 class PeerKeeper final : public Keeper {
  public:
   PeerKeeper(env::World world, std::unique_ptr<Acceptor> acceptor)
-      : server_(std::make_shared<KeeperServer>(world, std::move(acceptor))) {}
+      : world_(world), server_(std::make_shared<KeeperServer>(world, std::move(acceptor))) {}
 
   void serve(peer::Peers& peers) {
     using enum wire::Method;
@@ -20,6 +20,12 @@ class PeerKeeper final : public Keeper {
     }
   }
 
+  env::Task<Result<size_t>> registers_here() override {
+    const auto server = server_;
+    if (!server) co_return fail(Code::closed, "this keeper has stopped");
+    auto count = co_await world_.workers.run([&] { return server->acceptor().registers_here(); });
+    co_return count;
+  }
   env::Task<void> close() override {
     server_.reset();
     co_return;
@@ -35,6 +41,7 @@ class PeerKeeper final : public Keeper {
     co_return peer::Reply{.body = std::move(*response)};
   }
 
+  env::World world_;
   std::shared_ptr<KeeperServer> server_;
 };
 

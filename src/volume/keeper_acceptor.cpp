@@ -17,6 +17,14 @@ std::string origin_key(const RegisterId& id) {
   return "o" + id.raw();
 }
 
+std::string strays_key(const RegisterId& id) {
+  return "s" + id.raw();
+}
+
+std::string superseded_key(const RegisterId& id) {
+  return "f" + id.raw();
+}
+
 }  // namespace
 
 Acceptor::Acceptor(std::unique_ptr<env::MetaStore> store, const peer::Identity& identity, AcceptorFaults faults)
@@ -91,6 +99,11 @@ Result<Acceptor::Entry> Acceptor::enter(const Founding& founding, const Register
                                         const wire::RegisterOrigin* origin) {
   auto loaded = load(founding);
   if (!loaded) return fail(std::move(loaded.error()));
+  // The owner went on elsewhere without this keeper.
+  auto superseded = superseded_by(founding);
+  if (!superseded) return fail(std::move(superseded.error()));
+  if (*superseded && (*superseded)->config.epoch > config.epoch)
+    return Entry{.verdict = wire::MOVED, .state = std::move(**superseded)};
   if (*loaded && (*loaded)->config.epoch >= config.epoch) {
     Entry entry{.state = std::move(**loaded)};
     if (entry.state.config.epoch > config.epoch) {
@@ -101,7 +114,15 @@ Result<Acceptor::Entry> Acceptor::enter(const Founding& founding, const Register
     return entry;
   }
   // Nothing here yet, or only an earlier configuration.
-  if (!place_of(config, node_, instance_)) return Entry{.verdict = wire::NOT_KEEPER};
+  if (!place_of(config, node_, instance_)) {
+    const bool later = *loaded && config.epoch >> kForceBits > (*loaded)->config.epoch >> kForceBits;
+    if (later && origin != nullptr && check_origin(founding, *origin, config)) {
+      env::WriteBatch batch;
+      batch.put(superseded_key(founding.id), wire::encode_text(*origin));
+      CAIRN_TRY(store_->write(batch, true));
+    }
+    return Entry{.verdict = wire::NOT_KEEPER};
+  }
   Entry entry{.state = {.config = config, .new_register = !*loaded, .new_config = true}};
   if (config.epoch == 0) {
     if (founding.kind == wire::RegisterFounding::HEAD && config != founding.first) {
@@ -113,9 +134,64 @@ Result<Acceptor::Entry> Acceptor::enter(const Founding& founding, const Register
   if (origin == nullptr) return Entry{.verdict = wire::NEEDS_ORIGIN};
   auto value = check_origin(founding, *origin, config);
   if (!value) return fail(std::move(value.error()), "origin");
+  // What was accepted under keepers that were given up is not lost with their configuration.
+  bool lost = false;
+  if (*loaded && (*loaded)->value) {
+    const RegisterState old = state_of(*(*loaded)->value, (*loaded)->config);
+    lost = parted_from(state_of(*value, config), old.era(), old.sequence, old.hash).has_value();
+  }
+  if (lost) {
+    auto strays = strays_of(founding.id);
+    if (!strays) return fail(std::move(strays.error()));
+    strays->push_back((*loaded)->value->encoded);
+    while (static_cast<int>(strays->size()) > kMaxStrays) strays->erase(strays->begin());
+    entry.state.strays = std::move(*strays);
+  }
   entry.state.value = std::move(*value);
   entry.state.origin = *origin;
   return entry;
+}
+
+Result<std::optional<Acceptor::State>> Acceptor::superseded_by(const Founding& founding) {
+  auto raw = store_->get(superseded_key(founding.id));
+  if (!raw) return fail(std::move(raw.error()));
+  if (!*raw) return std::optional<State>();
+  State state;
+  CAIRN_TRY(wire::decode_into(state.origin, as_bytes(**raw)));
+  auto value = parse_checked_value(founding, state.origin.value());
+  if (!value) return fail(std::move(value.error()), "keeper state");
+  state.config = value->next;
+  return std::optional(std::move(state));
+}
+
+Result<std::vector<wire::Signed>> Acceptor::strays_of(const RegisterId& id) const {
+  auto raw = store_->get(strays_key(id));
+  if (!raw) return fail(std::move(raw.error()));
+  std::vector<wire::Signed> strays;
+  if (!*raw) return strays;
+  auto message = wire::decode<wire::KeeperStrays>(as_bytes(**raw));
+  if (!message) return fail(std::move(message.error()), "keeper state");
+  strays.assign(message->values().begin(), message->values().end());
+  return strays;
+}
+
+Result<size_t> Acceptor::registers_here() const {
+  size_t count = 0;
+  auto cursor = store_->cursor();
+  for (cursor->seek("r"); cursor->valid() && cursor->key().starts_with('r'); cursor->next()) {
+    auto message = wire::decode<wire::KeeperState>(as_bytes(cursor->value()));
+    if (!message) return fail(std::move(message.error()), "keeper state");
+    auto body = wire::decode<wire::RegisterValue>(message->value().body());
+    // What sealed this configuration is held by those who were its keepers, for who asks for the register later.
+    auto superseded = store_->get("f" + std::string(cursor->key().substr(1)));
+    if (!superseded) return fail(std::move(superseded.error()));
+    if (*superseded) continue;
+    const bool moved_on =
+        message->has_value() && body && body->sealed() && body->config().epoch() == message->config().epoch();
+    if (!moved_on) ++count;
+  }
+  CAIRN_TRY(cursor->status());
+  return count;
 }
 
 Status Acceptor::save(const Founding& founding, const State& state, bool sync) {
@@ -135,6 +211,11 @@ Status Acceptor::save(const Founding& founding, const State& state, bool sync) {
   batch.put(state_key(founding.id), wire::encode_text(message));
   if (state.new_config && state.config.epoch > 0) {
     batch.put(origin_key(founding.id), wire::encode_text(state.origin));
+  }
+  if (!state.strays.empty()) {
+    wire::KeeperStrays strays;
+    for (const wire::Signed& one : state.strays) *strays.add_values() = one;
+    batch.put(strays_key(founding.id), wire::encode_text(strays));
   }
   auto status = store_->write(batch, sync);
   if (!status) broken_ = true;
@@ -232,12 +313,27 @@ Result<wire::RegisterPeekResponse> Acceptor::peek(const wire::RegisterPeekReques
   auto state = load(*founding);
   if (!state) return fail(std::move(state.error()));
   response.set_known(true);
-  put_config((*state)->config, response.mutable_config());
+  auto superseded = superseded_by(*founding);
+  if (!superseded) return fail(std::move(superseded.error()));
+  const State& newest = *superseded ? **superseded : **state;
+  put_config(newest.config, response.mutable_config());
   response.set_founding(message->founding());
-  if ((*state)->config.epoch > 0) {
-    *response.mutable_origin() = (*state)->origin;
+  if (newest.config.epoch > 0) {
+    *response.mutable_origin() = newest.origin;
   } else if (founding->kind == wire::RegisterFounding::ACCOUNT && (*state)->value) {
     *response.mutable_value() = (*state)->value->encoded;
+  }
+  if (request.values()) {
+    size_t room = wire::kMaxRegisterBody / 2;  // beside configuration and origin
+    auto strays = strays_of(*id);
+    if (!strays) return fail(std::move(strays.error()));
+    if ((*state)->value) strays->insert(strays->begin(), (*state)->value->encoded);
+    for (const wire::Signed& one : *strays) {
+      const size_t size = one.ByteSizeLong() + 16;
+      if (size > room) continue;
+      room -= size;
+      *response.add_values() = one;
+    }
   }
   return response;
 }

@@ -2,7 +2,8 @@
 // The acceptor: what one keeper promises, accepts and remembers, in a MetaStore.
 //
 // Keys: "instance" -> KeeperInstance; "r" + RegisterId -> wire.KeeperState; "o" + RegisterId -> wire.RegisterOrigin of
-// the configuration that the state is in (epoch > 0).
+// the configuration that the state is in (epoch > 0); "s" + RegisterId -> wire.KeeperStrays;
+// "f" + RegisterId -> wire.RegisterOrigin of a later configuration without this keeper, after a force.
 
 #include <atomic>
 #include <map>
@@ -28,6 +29,8 @@ class Acceptor {
                                                 env::SecureRandom& random, AcceptorFaults faults = {});
 
   const KeeperInstance& instance() const { return instance_; }
+  // Of how many registers this is a keeper now: not those that have moved on.
+  Result<size_t> registers_here() const;
 
   // `from`: the member whose device asks. What the keeper says no to is a verdict; an Error is a message that is not of
   // the right form (corrupt), not by the owner (denied), too many registers (no_space), or a failed disk (io).
@@ -41,6 +44,7 @@ class Acceptor {
     Ballot promised, accepted;
     std::optional<Value> value;
     wire::RegisterOrigin origin;
+    std::vector<wire::Signed> strays;  // to be kept beside it, when it is saved
     bool new_register = false;
     bool new_config = false;
   };
@@ -55,6 +59,9 @@ class Acceptor {
   Result<Founding> check_request(ByteView founding, const MemberId& from) const;
   Result<std::optional<State>> load(const Founding& founding);
   Result<Entry> enter(const Founding& founding, const RegisterConfig& config, const wire::RegisterOrigin* origin);
+  // Where the register went on when its owner gave up the keepers that this one is among.
+  Result<std::optional<State>> superseded_by(const Founding& founding);
+  Result<std::vector<wire::Signed>> strays_of(const RegisterId& id) const;
   Status save(const Founding& founding, const State& state, bool sync);
 
   std::unique_ptr<env::MetaStore> store_;

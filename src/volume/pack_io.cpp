@@ -90,6 +90,11 @@ class RegisterHead final : public HeadRegister {
     co_return state;
   }
   std::vector<Hash> attempted() const override { return head_.attempted(); }
+  env::Task<Result<std::vector<RegisterState>>> strays() override {
+    auto remains = co_await head_.look_at_remains();
+    if (!remains) co_return fail(std::move(remains.error()));
+    co_return std::move(remains->strays);
+  }
 
  private:
   Register& head_;

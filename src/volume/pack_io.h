@@ -44,6 +44,8 @@ class HeadRegister {
   virtual env::Task<Result<RegisterState>> write(RegisterState expected, Bytes content) = 0;
   // Hashes of the values that the last write() sent.
   virtual std::vector<Hash> attempted() const = 0;
+  // Heads from before the register was forced that the present chain does not have, as far as keepers have them.
+  virtual env::Task<Result<std::vector<RegisterState>>> strays() { co_return std::vector<RegisterState>(); }
 };
 
 // Reads that find the pool away are tried again until `patience` is over, and none takes longer. While it stays away

@@ -86,6 +86,38 @@ class Register::Impl {
     co_return result;
   }
 
+  env::Task<Result<Remains>> look_at_remains() {
+    auto permit = co_await turn_.acquire();
+    if (broken_) co_return fail(*broken_);
+    auto remains = co_await remains_now();
+    co_return remains;
+  }
+
+  env::Task<Result<RegisterState>> force(std::optional<RegisterState> known) {
+    auto permit = co_await turn_.acquire();
+    if (broken_) co_return fail(*broken_);
+    auto remains = co_await remains_now();
+    if (!remains) co_return fail(std::move(remains.error()));
+    if (remains->majority())
+      co_return fail(Code::conflict, "a majority of the keepers answers: nothing is lost, and nothing is to be forced");
+    std::optional<RegisterState> best = remains->best;
+    // Kept elsewhere than by a keeper, it may remember less of those before it.
+    if (known) known->recent.resize(std::min<uint64_t>(std::max<uint64_t>(known->sequence, 1) - 1, kRecentValues));
+    if (known && known->era() == (best ? best->era() : known->era()) && (!best || known->sequence > best->sequence))
+      best = std::move(known);
+    auto next = co_await choose_after_force(world_, transport_, proposer_->founding());
+    if (!next) co_return fail(std::move(next.error()));
+    auto done = co_await proposer_->force(std::move(best), std::move(*next));
+    if (!done) co_return fail(std::move(done.error()));
+    if (!*done) co_return fail(Code::too_few_peers, "too few of the new keepers answer: do it again");
+    auto view = co_await settled(world_.clock.now() + kOperationTimeout);
+    if (!view) co_return fail(std::move(view.error()));
+    if (view->value && !view->value->forced.empty()) co_await proposer_->tell_given_up(view->value->forced.back().lost);
+    world_.log.warning("register_forced", "register={} sequence={} epoch={}", id_.short_hex(),
+                       view->value ? view->value->sequence : 0, view->config.epoch);
+    co_return state_in(*view);
+  }
+
   env::Task<Status> adapt_keepers() {
     auto permit = co_await turn_.acquire();
     if (broken_) co_return fail(*broken_);
@@ -93,6 +125,7 @@ class Register::Impl {
     // A read first: nobody should be asked who else could keep it while the configuration is in doubt.
     auto view = co_await settled(deadline);
     if (!view) co_return fail(std::move(view.error()));
+    if (view->value && !view->value->forced.empty()) co_await proposer_->tell_given_up(view->value->forced.back().lost);
     auto next = co_await choose_next_keepers(world_, transport_, proposer_->founding(), view->config);
     if (!next) co_return fail(std::move(next.error()));
     if (!*next) co_return Status();
@@ -117,6 +150,37 @@ class Register::Impl {
   }
 
  private:
+  env::Task<Result<Remains>> remains_now() {
+    auto found = co_await proposer_->find_all(world_.clock.now() + kOperationTimeout);
+    if (!found) co_return fail(std::move(found.error()));
+    Remains remains{.config = proposer_->config()};
+    for (size_t i = 0; i < remains.config.keepers.size(); ++i) {
+      const std::pair keeper(remains.config.keepers[i], remains.config.instances[i]);
+      const bool there = std::ranges::find(found->answered, keeper) != found->answered.end();
+      (there ? remains.answering : remains.lost).push_back(keeper.first);
+    }
+    std::vector<RegisterState> states;
+    for (const Value& value : found->values) {
+      RegisterState state = state_of(value, remains.config);
+      if (state.sequence == 0 && state.forced.empty()) continue;
+      if (std::ranges::none_of(states,
+                               [&](const auto& one) { return one.hash == state.hash && one.era() == state.era(); }))
+        states.push_back(std::move(state));
+    }
+    for (const RegisterState& state : states) {
+      if (!remains.best ||
+          std::pair(state.era(), state.sequence) > std::pair(remains.best->era(), remains.best->sequence))
+        remains.best = state;
+    }
+    if (remains.best) {
+      for (RegisterState& state : states) {
+        if (parted_from(*remains.best, state.era(), state.sequence, state.hash)) remains.strays.push_back(state);
+      }
+      std::ranges::sort(remains.strays, std::greater(), &RegisterState::sequence);
+    }
+    co_return remains;
+  }
+
   // A view whose value is chosen.
   env::Task<Result<RegisterView>> settled(Time deadline) {
     for (int round = 0; round < kMaxRounds; ++round) {
@@ -191,7 +255,8 @@ class Register::Impl {
                         .content = std::move(content),
                         .writer = transport_.identity().node,
                         .written = world_.clock.wall_now(),
-                        .recent = expected.recent};
+                        .recent = expected.recent,
+                        .forced = expected.forced};
     if (expected.sequence > 0) state.recent.push_back(expected.hash);
     if (state.recent.size() > kRecentValues) state.recent.erase(state.recent.begin());
     return state;
@@ -205,11 +270,16 @@ class Register::Impl {
     raise_floor(state);
     return state;
   }
-  void raise_floor(const RegisterState& state) { floor_ = std::max(floor_, state.sequence); }
+  void raise_floor(const RegisterState& state) {
+    if (std::pair(state.era(), state.sequence) <= std::pair(floor_era_, floor_)) return;
+    floor_era_ = state.era();
+    floor_ = state.sequence;
+  }
 
   Status check_floor(const RegisterView& view) const {
-    const uint64_t sequence = view.value ? view.value->sequence : 0;
-    if (sequence >= floor_) return {};
+    const RegisterState state = current_of(view);
+    const uint64_t sequence = state.sequence;
+    if (std::pair(state.era(), sequence) >= std::pair(floor_era_, floor_)) return {};
     std::string names;
     for (const NodeId& node : view.answered) names += " " + node.short_hex();
     world_.log.warning("register_older", "register={} sequence={} expected={} keepers={}", id_.short_hex(), sequence,
@@ -223,7 +293,7 @@ class Register::Impl {
   RegisterId id_;
   std::optional<Error> broken_;
   std::vector<Hash> attempted_;
-  uint64_t floor_ = 0;
+  uint64_t floor_ = 0, floor_era_ = 0;
   env::Semaphore turn_;
   std::optional<Proposer> proposer_;
 };
@@ -253,6 +323,12 @@ const std::vector<Hash>& Register::attempted() const {
 }
 env::Task<Status> Register::adapt_keepers() {
   return impl_->adapt_keepers();
+}
+env::Task<Result<Register::Remains>> Register::look_at_remains() {
+  return impl_->look_at_remains();
+}
+env::Task<Result<RegisterState>> Register::force(std::optional<RegisterState> known) {
+  return impl_->force(std::move(known));
 }
 void Register::expect_at_least(uint64_t sequence) {
   impl_->expect_at_least(sequence);

@@ -17,6 +17,17 @@ struct RegisterConfig {
   friend bool operator==(const RegisterConfig&, const RegisterConfig&) = default;
 };
 
+// The owner gave up a majority of keepers (Register::force).
+struct RegisterForced {
+  uint64_t epoch = 0;     // that the register went on with
+  uint64_t sequence = 0;  // of the value that it went on from
+  Hash hash;
+  RegisterConfig lost;
+  WallTime when = 0;
+  NodeId by;
+  friend bool operator==(const RegisterForced&, const RegisterForced&) = default;
+};
+
 struct RegisterState {
   uint64_t sequence = 0;  // of what was written; 0: nothing was ever written
   Hash hash;              // of the value's body; a change of keepers changes neither
@@ -24,8 +35,16 @@ struct RegisterState {
   NodeId writer;
   RegisterConfig config;
   WallTime written = 0;
-  std::vector<Hash> recent;  // of the values before this one, oldest first, at most kRecentValues
+  std::vector<Hash> recent;            // of the values before this one, oldest first, at most kRecentValues
+  std::vector<RegisterForced> forced;  // oldest first
+  // The epoch that the last force began; 0: there was none. Of two states the one of the higher is the present one.
+  uint64_t era() const { return forced.empty() ? 0 : forced.back().epoch; }
 };
+
+// Whether a value of before is missing from what the register went on with: where the one who saw it, in `era`, is on a
+// branch of its own. The force at which the ways parted.
+std::optional<RegisterForced> parted_from(const RegisterState& state, uint64_t era, uint64_t sequence,
+                                          const Hash& hash);
 
 // Whether the value `hash`, written as number `sequence`, is in the chain that ends in `state`; nothing when the state
 // does not reach back so far.
@@ -89,6 +108,22 @@ class Register {
   // Hashes of the values that the last write() sent: more than one when the keepers changed meanwhile.
   const std::vector<Hash>& attempted() const;
 
+  // What is known of a register whose keepers' majority does not answer.
+  struct Remains {
+    RegisterConfig config;                // the newest that is known
+    std::vector<NodeId> answering, lost;  // of its keepers; with another disk: lost
+    std::optional<RegisterState> best;    // of what they and others have accepted; may never have been chosen
+    std::vector<RegisterState> strays;    // of before an earlier force, that the present chain does not have
+    bool majority() const { return answering.size() > config.keepers.size() / 2; }
+  };
+  // Asks all nodes. Errors: denied, too_few_peers (nobody answers).
+  env::Task<Result<Remains>> look_at_remains();
+  // Gives the present keepers up: the register goes on from the best value known, or from `known` when that is later,
+  // with keepers that suit the pool now. For when a majority is lost for ever: values that only it has are not in the
+  // register any more. Should it come back, nobody follows it, and its values are found as strays. Errors: conflict (a
+  // majority answers: nothing is lost), too_few_peers, denied.
+  env::Task<Result<RegisterState>> force(std::optional<RegisterState> known);
+
   // Moves the register to the keepers that suit the pool now, when they are fewer than they should be or some are gone.
   // May be broken off at any point and taken up again by any device of the owner. Errors: as read().
   env::Task<Status> adapt_keepers();
@@ -107,6 +142,8 @@ class Keeper {
  public:
   static Result<std::unique_ptr<Keeper>> open(env::World world, peer::Peers& peers, std::string path);
   virtual ~Keeper() = default;
+  // Of how many registers this node is a keeper now; those that have moved on do not count.
+  virtual env::Task<Result<size_t>> registers_here() = 0;
   virtual env::Task<void> close() = 0;
 };
 

@@ -150,10 +150,32 @@ Result<Value> parse_checked_value(const Founding& founding, const wire::Signed& 
     auto next = parse_config(body->next_config());
     if (!next) return fail(std::move(next.error()));
     value.next = std::move(*next);
-    if (value.next.epoch != value.config.epoch + 1) return fail(Code::corrupt, "epochs follow one another");
+    value.force = body->force();
+    const bool follows = value.force ? value.next.epoch >> kForceBits == (value.config.epoch >> kForceBits) + 1
+                                     : value.next.epoch == value.config.epoch + 1;
+    if (!follows) return fail(Code::corrupt, "epochs follow one another");
   } else if (value.sequence == 0) {
     return fail(Code::corrupt, "values are counted from 1");
   }
+  if (static_cast<size_t>(body->forced_size()) > kMaxForced) return fail(Code::too_large, "forces of a register");
+  for (const wire::RegisterForced& message_of_one : body->forced()) {
+    RegisterForced one{
+        .epoch = message_of_one.epoch(), .sequence = message_of_one.sequence(), .when = message_of_one.when()};
+    if (!message_of_one.hash().empty()) {
+      auto hash = parse_hash(message_of_one.hash());
+      if (!hash) return fail(std::move(hash.error()));
+      one.hash = *hash;
+    }
+    auto lost = parse_config(message_of_one.lost());
+    if (!lost) return fail(std::move(lost.error()));
+    one.lost = std::move(*lost);
+    auto by = NodeId::from(message_of_one.by());
+    if (!by) return fail(Code::corrupt, "nobody forced a register");
+    one.by = *by;
+    value.forced.push_back(std::move(one));
+  }
+  if (value.force && (value.forced.empty() || value.forced.back().epoch != value.next.epoch))
+    return fail(Code::corrupt, "a register that was forced without a note of it");
   // The first written value has none before it, and neither has a seal over a register that was never written.
   const bool first = value.sequence == (value.sealed ? 0U : 1U);
   if (first != body->previous().empty()) return fail(Code::corrupt, "a value does not name the one before it");
@@ -198,6 +220,16 @@ void sign_value(const Founding& founding, const peer::Identity& identity, Value&
   CAIRN_ASSERT(wire::decode_into(*body.mutable_certificate(), identity.certificate.encoded));
   for (const Hash& hash : value.recent) body.add_recent(hash.raw());
   if (!value.writer.is_zero()) body.set_writer(value.writer.raw());
+  body.set_force(value.force);
+  for (const RegisterForced& one : value.forced) {
+    wire::RegisterForced& message = *body.add_forced();
+    message.set_epoch(one.epoch);
+    message.set_sequence(one.sequence);
+    if (!one.hash.is_zero()) message.set_hash(one.hash.raw());
+    put_config(one.lost, message.mutable_lost());
+    message.set_when(one.when);
+    message.set_by(one.by.raw());
+  }
   const Bytes encoded = wire::encode(body);
   value.body_hash = crypto::sha256(encoded);
   value.encoded = peer::make_signed(identity.device, peer::kDomainRegister, encoded);
@@ -209,7 +241,8 @@ RegisterState state_of(const Value& value, const RegisterConfig& config) {
                       .writer = value.writer,
                       .config = config,
                       .written = value.written,
-                      .recent = value.recent};
+                      .recent = value.recent,
+                      .forced = value.forced};
   if (value.sequence > 0) state.hash = value.hash();
   return state;
 }
@@ -222,11 +255,22 @@ std::optional<bool> chain_contains(const RegisterState& state, uint64_t sequence
   return state.recent[state.recent.size() - back] == hash;
 }
 
+std::optional<RegisterForced> parted_from(const RegisterState& state, uint64_t era, uint64_t sequence,
+                                          const Hash& hash) {
+  for (const RegisterForced& one : state.forced) {
+    if (one.epoch <= era) continue;
+    if (sequence > one.sequence || (sequence == one.sequence && sequence > 0 && hash != one.hash)) return one;
+    return std::nullopt;  // it is in what that force went on from, and so in all that came after
+  }
+  return std::nullopt;
+}
+
 Result<Value> check_origin(const Founding& founding, const wire::RegisterOrigin& origin, const RegisterConfig& config) {
   auto value = parse_value(founding, origin.value());
   if (!value) return value;
   if (!value->begins(config)) return fail(Code::corrupt, "this is not how the configuration began");
   if (static_cast<size_t>(origin.receipts_size()) > kMaxKeepers) return fail(Code::too_large, "receipts");
+  if (value->force) return value;  // the owner's word, signed by a device of theirs
   std::optional<std::string> ballot;
   std::set<std::string> keepers;
   for (const wire::Signed& signed_receipt : origin.receipts()) {

@@ -51,6 +51,8 @@ struct Value {
   bool sealed = false;
   RegisterConfig next;  // of a sealed one
   std::vector<Hash> recent;
+  std::vector<RegisterForced> forced;
+  bool force = false;  // of a sealed one: needs no receipts
   NodeId writer;
   Hash body_hash;
   wire::Signed encoded;
@@ -78,6 +80,13 @@ wire::Signed make_receipt(const RegisterId& id, const Ballot& ballot, const Hash
 // True when it is this keeper's for exactly this.
 bool check_receipt(const wire::Signed& receipt, const RegisterId& id, const Ballot& ballot, const Hash& value,
                    uint64_t epoch, const NodeId& keeper);
+
+// Epochs after a force are above all that the keepers who were given up may reach, and differ from those of another
+// force at the same time.
+inline constexpr int kForceBits = 40;
+inline uint64_t epoch_after_force(uint64_t epoch, uint64_t random) {
+  return (((epoch >> kForceBits) + 1) << kForceBits) | (random & 0xffff) << 20;
+}
 
 // Keepers for this many live lending nodes.
 inline size_t keepers_for(size_t nodes) {

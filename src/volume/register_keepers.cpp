@@ -139,6 +139,12 @@ env::Task<Result<std::optional<RegisterConfig>>> choose_next_keepers(env::World 
   co_return std::optional<RegisterConfig>(std::move(next));
 }
 
+env::Task<Result<RegisterConfig>> choose_after_force(env::World world, RegisterTransport& transport,
+                                                     Founding founding) {
+  auto config = co_await first_keepers(world, transport, founding.order_key, founding.id);
+  co_return config;
+}
+
 env::Task<Result<RegisterConfig>> choose_first_keepers(env::World world, RegisterTransport& transport, Bytes founding) {
   auto parsed = parse_founding(founding);
   if (!parsed) co_return fail(std::move(parsed.error()));

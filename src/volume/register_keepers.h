@@ -14,4 +14,7 @@ std::vector<KeeperCandidate> keeper_order(const Hash& key, std::vector<KeeperCan
 env::Task<Result<std::optional<RegisterConfig>>> choose_next_keepers(env::World world, RegisterTransport& transport,
                                                                      Founding founding, RegisterConfig now);
 
+// Keepers for a register that is forced: chosen as for a new one. Errors: too_few_peers.
+env::Task<Result<RegisterConfig>> choose_after_force(env::World world, RegisterTransport& transport, Founding founding);
+
 }  // namespace cairn::volume

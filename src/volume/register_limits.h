@@ -18,6 +18,10 @@ inline constexpr size_t kMaxKeepers = 5;
 // Values that a value remembers before it, so that a writer whose answer was lost finds its own.
 inline constexpr size_t kRecentValues = 32;
 inline constexpr size_t kFoundingNonceSize = 32;
+// Forces that a value remembers, some 350 bytes each.
+inline constexpr size_t kMaxForced = 4;
+// Stray values that a keeper holds on to.
+inline constexpr int kMaxStrays = 4;
 
 // One request to one keeper. A keeper fsyncs before it answers: tens of ms on a busy disk, and a WAN's round trips.
 inline constexpr Duration kKeeperTimeout = std::chrono::seconds(4);

@@ -440,11 +440,103 @@ env::Task<Result<bool>> Proposer::move_to(RegisterView view, RegisterConfig next
     seal.content = view.value->content;
     seal.written = view.value->written;
     seal.recent = view.value->recent;
+    seal.forced = view.value->forced;
     seal.writer = view.value->writer;
   }
   sign_value(founding_, transport_.identity(), seal);
   auto chosen = co_await propose(std::move(view), std::move(seal), deadline);
   co_return chosen;
+}
+
+env::Task<Result<Proposer::Found>> Proposer::find_all(Time deadline) {
+  if (transport_.identity().member.id() != founding_.owner)
+    co_return fail(Code::denied, "only the owner's devices may use a register");
+  Found found;
+  std::vector<NodeId> nodes;
+  for (const KeeperCandidate& node : transport_.nodes()) nodes.push_back(node.node);
+  wire::RegisterPeekRequest request;
+  request.set_register_(founding_.id.raw());
+  request.set_values(true);
+  for (size_t first = 0; first < nodes.size() && world_.clock.now() < deadline; first += kPeekBatch) {
+    std::vector<env::Task<Result<Bytes>>> asks;
+    const size_t end = std::min(first + kPeekBatch, nodes.size());
+    for (size_t i = first; i < end; ++i)
+      asks.push_back(transport_.call(nodes[i], wire::Method::register_peek, wire::encode(request), kKeeperTimeout));
+    auto answers = co_await env::when_all(world_.executor, std::move(asks));
+    for (size_t i = first; i < end; ++i) {
+      if (!answers[i - first]) continue;
+      auto response = wire::decode<wire::RegisterPeekResponse>(ByteView(*answers[i - first]));
+      KeeperInstance instance;
+      if (!response || response->instance().size() != instance.size()) continue;
+      std::ranges::copy(as_bytes(response->instance()), instance.begin());
+      found.answered.emplace_back(nodes[i], instance);
+      if (!response->known()) continue;
+      if (auto config = parse_config(response->config()))
+        adopt(*config, response->has_origin() ? &response->origin() : nullptr,
+              response->has_value() ? &response->value() : nullptr);
+      for (const wire::Signed& message : response->values()) {
+        auto value = parse_value(founding_, message);
+        if (value) found.values.push_back(std::move(*value));
+      }
+    }
+  }
+  if (!known_ && founding_.kind == wire::RegisterFounding::HEAD) adopt(founding_.first, nullptr, nullptr);
+  if (!known_ && !first_.keepers.empty()) adopt(first_, nullptr, nullptr);
+  if (!known_ || found.answered.empty())
+    co_return fail(Code::too_few_peers, "none of the nodes that answered knows the register");
+  co_return found;
+}
+
+env::Task<Result<bool>> Proposer::force(std::optional<RegisterState> best, RegisterConfig next) {
+  next.epoch = epoch_after_force(config_.epoch, world_.random.u64());
+  Value seal{.config = config_, .sealed = true, .next = next, .force = true};
+  if (best && best->sequence > 0) {
+    seal.sequence = best->sequence;
+    seal.previous = best->hash;
+    seal.content = best->content;
+    seal.written = best->written;
+    seal.recent = best->recent;
+    seal.forced = best->forced;
+    seal.writer = best->writer;
+  }
+  seal.forced.push_back({.epoch = next.epoch,
+                         .sequence = seal.sequence,
+                         .hash = seal.previous,
+                         .lost = config_,
+                         .when = world_.clock.wall_now(),
+                         .by = transport_.identity().node});
+  if (seal.forced.size() > kMaxForced) seal.forced.erase(seal.forced.begin());
+  sign_value(founding_, transport_.identity(), seal);
+  wire::RegisterOrigin origin;
+  *origin.mutable_value() = seal.encoded;
+  if (!adopt(next, &origin, nullptr)) co_return fail(Code::conflict, "the register was forced by another device");
+  // The new keepers begin; a majority of them holds it durably then.
+  for (int round = 0; round < kMaxRounds; ++round) {
+    bool lonely = false;
+    auto view = co_await prepare_round(world_.clock.now() + kOperationTimeout, lonely);
+    if (!view) co_return fail(std::move(view.error()));
+    if (config_ != next) co_return false;
+    if (*view) co_return true;
+    if (lonely) co_return false;
+    co_await back_off(round);
+  }
+  co_return false;
+}
+
+env::Task<void> Proposer::tell_given_up(RegisterConfig lost) {
+  if (config_.epoch == 0) co_return;
+  wire::RegisterPrepareRequest request;
+  request.set_founding(founding_.bytes.data(), founding_.bytes.size());
+  put_ballot(next_ballot(), request.mutable_ballot());
+  put_config(config_, request.mutable_config());
+  *request.mutable_origin() = origin_;
+  std::vector<env::Task<Result<Bytes>>> asks;
+  for (const KeeperCandidate& node : transport_.nodes()) {
+    if (!node.usable || has_keeper(config_, node.node) || !has_keeper(lost, node.node)) continue;
+    asks.push_back(transport_.call(node.node, wire::Method::register_prepare, wire::encode(request), kPeekTimeout));
+  }
+  auto told = co_await env::when_all(world_.executor, std::move(asks));
+  (void)told;  // who is away is told another time
 }
 
 Value Proposer::make_value(const std::optional<Value>& previous, Bytes content) const {
@@ -453,6 +545,7 @@ Value Proposer::make_value(const std::optional<Value>& previous, Bytes content) 
               .content = std::move(content),
               .written = world_.clock.wall_now(),
               .writer = transport_.identity().node};
+  if (previous) value.forced = previous->forced;
   if (previous && previous->sequence > 0) {
     value.sequence = previous->sequence + 1;
     value.previous = previous->hash();

@@ -30,6 +30,18 @@ class Proposer {
   env::Task<Result<bool>> propose(RegisterView view, Value value, Time deadline);
   // Seals the current configuration over what the view holds; `next` is the current one afterwards. As propose().
   env::Task<Result<bool>> move_to(RegisterView view, RegisterConfig next, Time deadline);
+  // All that the nodes have of the register, whatever their configuration: the newest one is taken over.
+  struct Found {
+    std::vector<std::pair<NodeId, KeeperInstance>> answered;
+    std::vector<Value> values;  // checked
+  };
+  env::Task<Result<Found>> find_all(Time deadline);
+  // Goes on from `best` with other keepers by the owner's word; the new configuration is current afterwards. False: too
+  // few of them took it on.
+  env::Task<Result<bool>> force(std::optional<RegisterState> best, RegisterConfig next);
+  // Shows keepers that were given up, as far as they answer, where the register is now: so that nobody who asks them
+  // goes on with what they have.
+  env::Task<void> tell_given_up(RegisterConfig lost);
   // Signs a value for the current configuration; `previous` as in the view.
   Value make_value(const std::optional<Value>& previous, Bytes content) const;
   // Pauses at random, the longer the more often.

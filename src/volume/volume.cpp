@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "volume/chunk_reader.h"
 #include "volume/errors.h"
+#include "volume/fork.h"
 #include "volume/guard.h"
 #include "volume/merge.h"
 #include "volume/node_cache.h"
@@ -38,10 +39,14 @@ class VolumeImpl final : public Volume, public SnapshotHost {
         chunks_(std::make_shared<ChunkReader>(world, packs_, keys_, options_.deduplicates)),
         numbers_(world.random),
         mark_(world, options_.high_water_path),
+        fork_note_(world, options_.high_water_path.empty() ? "" : options_.high_water_path + ".fork"),
         turn_(world.executor, 1) {}
 
   env::Task<Status> start() {
     CAIRN_CO_TRY(co_await mark_.load());
+    auto parked = co_await fork_note_.load();
+    if (!parked) co_return fail(std::move(parked.error()));
+    parked_ = std::move(*parked);
     auto status = co_await refresh();
     if (status || !options_.last_head || !is_away(status.error().code)) co_return status;
     auto head = open_head(*options_.last_head, keys_);
@@ -53,10 +58,19 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   }
 
   env::Task<Status> refresh() override {
-    const auto turn = co_await turn_.acquire();
-    auto status = co_await read_head();
-    co_return status;
+    {
+      const auto turn = co_await turn_.acquire();
+      CAIRN_CO_TRY(co_await read_head());
+    }
+    // What cannot be joined now stays parked; the volume is what it is without.
+    if (parked_ && !options_.read_only && !std::exchange(joining_, true)) {
+      auto joined = co_await join_fork();
+      joining_ = false;
+      if (!joined) world_.log.warning("fork_not_joined", "error=\"{}\"", to_string(joined.error()));
+    }
+    co_return Status{};
   }
+  std::optional<Fork> fork() const override { return fork_; }
   HeadInfo head() const override {
     return {.sequence = head_->state.sequence,
             .hash = head_->state.hash,
@@ -199,6 +213,8 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   }
   env::Task<Status> adopt(RegisterState state) {
     CAIRN_CO_TRY(mark_.check(state));
+    if (auto parted = mark_.parted(state)) CAIRN_CO_TRY(co_await park(*parted));
+    if (parked_ && !fork_) note_fork(state);
     if (head_ && head_->state.sequence == state.sequence && head_->state.hash == state.hash) co_return Status{};
     auto head = open_head(std::move(state), keys_);
     if (!head) co_return fail(std::move(head.error()), "head");
@@ -207,6 +223,20 @@ class VolumeImpl final : public Volume, public SnapshotHost {
     if (!marked) world_.log.warning("high_water_mark_not_written", "error={}", to_string(marked.error()));
     co_return Status{};
   }
+  void note_fork(const RegisterState& state) {
+    const RegisterState& was = parked_->state;
+    fork_ = Fork{.sequence = was.sequence, .hash = was.hash};
+    if (!state.forced.empty()) fork_->at = state.forced.back();
+    world_.log.warning(
+        "volume_forked",
+        "text=\"commit {} ({}) that this device has seen is not in the volume: its keepers were given up and "
+        "it went on from commit {}\"",
+        was.sequence, was.hash.short_hex(), fork_->at.sequence);
+  }
+  // The head that was seen here last is not in the chain that the register went on with.
+  env::Task<Status> park(const RegisterForced& at);
+  env::Task<Status> join_fork();
+  env::Task<Status> join_branch(const RegisterState& branch);
   // What one commit brings. `also`: packs that it needs beside those that the edits name.
   struct Parts {
     const EditMap& edits;
@@ -242,6 +272,10 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   std::shared_ptr<ChunkReader> chunks_;
   InodeNumbers numbers_;
   HighWaterMark mark_;
+  ForkNote fork_note_;
+  std::optional<ParkedHead> parked_;
+  std::optional<Fork> fork_;
+  bool joining_ = false;
   env::Semaphore turn_;  // reading and swapping the head
   HeadPtr head_;
   // A commit whose fate could not be read back yet.
@@ -269,9 +303,15 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(HeadPtr before, Parts parts, B
   auto taken_back = co_await secure_packs(tree_, packs_, before, std::move(*named), parts.packs);
   if (!taken_back) co_return fail(std::move(taken_back.error()));
   EditMap with;
-  if (!taken_back->empty()) {
-    with = parts.edits;
-    for (auto& [key, value] : *taken_back) with.insert_or_assign(key, std::move(value));
+  const bool forced = before->state.era() != 0 && before->state.sequence == before->state.forced.back().sequence;
+  if (!taken_back->empty() || forced) with = parts.edits;
+  for (auto& [key, value] : *taken_back) with.insert_or_assign(key, std::move(value));
+  if (forced) {  // so that branches that are found later can be merged
+    const std::string name = fork_base_name(before->state.era());
+    with.insert_or_assign(snapshot_key(name),
+                          encode_snapshot({.info = {.name = name, .created = world_.clock.wall_now(), .details = {}},
+                                           .root = before->root,
+                                           .tree_packs = before->tree_packs}));
   }
   const EditMap& edits = with.empty() ? parts.edits : with;
   std::vector<Edit> list;
@@ -335,6 +375,89 @@ env::Task<Result<bool>> VolumeImpl::try_commit(Parts parts) {
   uncertain_values_ = register_.attempted();
   auto chosen = co_await read_back(sequence, std::move(written.error()));
   co_return chosen;
+}
+
+env::Task<Status> VolumeImpl::park(const RegisterForced& at) {
+  // One that is parked already is of an earlier fork, and its changes are in none of these heads.
+  if (parked_ && parked_->known()) co_return Status{};
+  parked_ = ParkedHead{.state = {.sequence = mark_.sequence(), .hash = mark_.hash()}};
+  const RegisterState* last = options_.last_head ? &*options_.last_head : nullptr;
+  for (const RegisterState* seen : {head_ ? &head_->state : nullptr, last}) {
+    if (seen != nullptr && seen->sequence == mark_.sequence() && seen->hash == mark_.hash()) parked_->state = *seen;
+  }
+  fork_.reset();
+  (void)at;
+  auto kept = co_await fork_note_.keep(*parked_);
+  if (!kept) co_return fail(std::move(kept.error()), "the head that is not in the volume any more");
+  co_return Status{};
+}
+
+env::Task<Status> VolumeImpl::join_fork() {
+  std::vector<RegisterState> branches;
+  if (parked_->known()) branches.push_back(parked_->state);
+  auto strays = co_await register_.strays();
+  if (strays) branches.insert(branches.end(), strays->begin(), strays->end());
+  const RegisterState wanted = parked_->state;
+  bool found = false;
+  std::vector<RegisterState> joined;
+  for (const RegisterState& branch : branches) {
+    const auto holds = [](const RegisterState& later, const RegisterState& one) {
+      return chain_contains(later, one.sequence, one.hash).value_or(false);
+    };
+    if (std::ranges::any_of(joined, [&](const auto& other) { return holds(other, branch); })) continue;
+    // Later ones of the same branch have its changes, too.
+    if (std::ranges::any_of(
+            branches, [&](const auto& other) { return other.sequence > branch.sequence && holds(other, branch); }))
+      continue;
+    CAIRN_CO_TRY(co_await join_branch(branch));
+    joined.push_back(branch);
+    found = found || holds(branch, wanted);
+  }
+  if (!found)
+    co_return fail(
+        Code::not_found,
+        fmt::format("the bytes of commit {} are with none of the nodes that answer: start one of the keepers "
+                    "that were given up, or mount the volume on the device that made it",
+                    wanted.sequence));
+  CAIRN_CO_TRY(co_await fork_note_.remove());
+  parked_.reset();
+  if (fork_) fork_->joined = true;
+  world_.log.warning("fork_joined", "sequence={} conflicts={}", wanted.sequence, fork_ ? fork_->conflicts : 0);
+  co_return Status{};
+}
+
+env::Task<Status> VolumeImpl::join_branch(const RegisterState& branch) {
+  auto theirs = open_head(branch, keys_);
+  if (!theirs) co_return fail(std::move(theirs.error()), "the head of before");
+  // The force at which it parted.
+  const HeadPtr now = head_;
+  auto at = parted_from(now->state, branch.era(), branch.sequence, branch.hash);
+  if (!at) co_return Status{};
+  auto base = std::make_shared<Head>();
+  base->state.sequence = at->sequence;
+  base->state.hash = at->hash;
+  base->state.forced = now->state.forced;
+  if (now->state.sequence == at->sequence) {
+    base->root = now->root;
+  } else {
+    auto snapshot = co_await find_snapshot(fork_base_name(at->epoch));
+    if (!snapshot)
+      co_return fail(Code::damaged,
+                     "the snapshot '" + fork_base_name(at->epoch) + "' is gone: what to merge upon is not known");
+    base->root = snapshot->root;
+  }
+  const bool whole = chain_contains(branch, at->sequence, at->hash).value_or(false) || at->sequence == 0;
+  auto made = co_await edits_of_branch(tree_, base->root, (*theirs)->root, whole);
+  if (!made) co_return fail(std::move(made.error()));
+  const HeadPtr upon = base;
+  auto done = co_await commit({.base = upon,
+                               .edits = &made->edits,
+                               .packs = (*theirs)->tree_packs,
+                               .files = made->files,
+                               .bytes = made->bytes});
+  if (!done) co_return fail(std::move(done.error()));
+  if (fork_) fork_->conflicts += done->outcome.conflicts;
+  co_return Status{};
 }
 
 env::Task<Result<bool>> VolumeImpl::read_back(uint64_t sequence, Error why) {

@@ -82,6 +82,17 @@ class Volume {
   // Reads the head anew; views made before stay what they were. The same errors as open().
   virtual env::Task<Status> refresh() = 0;
   virtual HeadInfo head() const = 0;
+  // A head that was seen on this device is not in the volume any more: its keepers were given up (`cairn volume
+  // force-head`). Opening and refresh() put its changes upon the present head as soon as its bytes are known, here or
+  // from a keeper that came back.
+  struct Fork {
+    uint64_t sequence = 0;  // of the head that was seen
+    Hash hash;
+    RegisterForced at;       // where the ways parted
+    bool joined = false;     // its changes are in the present head
+    uint64_t conflicts = 0;  // of these, files that are there twice now
+  };
+  virtual std::optional<Fork> fork() const = 0;
   virtual const content::VolumeKeys& keys() const = 0;
 
   virtual View view() const = 0;

@@ -186,7 +186,9 @@ class MemoryHead final : public volume::HeadRegister {
     co_return next;
   }
   std::vector<Hash> attempted() const override { return attempted_; }
+  env::Task<Result<std::vector<volume::RegisterState>>> strays() override { co_return stray; }
 
+  std::vector<volume::RegisterState> stray;
   std::vector<Fault> faults;  // of the next writes
   int failing_reads = 0;
   bool away = false;

@@ -287,6 +287,135 @@ TEST_CASE("receipts of different ballots, or of too few keepers, begin no config
   CHECK_FALSE(check_origin(parsed, origin({5, 5}), other));
 }
 
+// Eight machines, of which five keep a register with the values "one" and "two"; machine 7 runs the owner's client.
+struct Lost {
+  explicit Lost(uint64_t seed) : cluster(seed, 8) {
+    cluster.set_lending(5);
+    founding = *cluster.run(found_head(cluster.machine(7).world(), cluster.machine(7)));
+    client = std::make_unique<Register>(cluster.machine(7).world(), cluster.machine(7), founding);
+    auto one = cluster.run(client->write({}, content("one")));
+    REQUIRE(one);
+    auto two = cluster.run(client->write(*one, content("two")));
+    REQUIRE(two);
+    state = *two;
+    cluster.set_lending(8);
+    REQUIRE(state.config.keepers.size() == 5);
+    for (const NodeId& keeper : state.config.keepers) keepers.push_back(*cluster.find(keeper));
+  }
+  void crash(size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) cluster.crash(keepers[i]);
+  }
+  void restart(size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) cluster.restart(keepers[i]);
+  }
+  std::unique_ptr<Register> fresh(size_t machine) {
+    return std::make_unique<Register>(cluster.machine(machine).world(), cluster.machine(machine), founding);
+  }
+  Cluster cluster;
+  Bytes founding;
+  std::unique_ptr<Register> client;
+  RegisterState state;
+  std::vector<size_t> keepers;
+};
+
+TEST_CASE("a register whose majority of keepers is lost goes on by its owner's word, from the best value there is") {
+  Lost lost(41);
+  auto none = lost.cluster.run(lost.client->force({}));
+  REQUIRE_FALSE(none);
+  CHECK(none.error().code == Code::conflict);  // nothing is lost
+  lost.crash(0, 3);
+  CHECK(lost.cluster.run(lost.client->read()).error().code == Code::too_few_peers);
+  auto remains = lost.cluster.run(lost.client->look_at_remains());
+  REQUIRE(remains);
+  CHECK_FALSE(remains->majority());
+  CHECK(remains->answering.size() == 2);
+  CHECK(remains->lost.size() == 3);
+  REQUIRE(remains->best);
+  CHECK(remains->best->hash == lost.state.hash);
+  auto forced = lost.cluster.run(lost.client->force({}));
+  INFO((forced ? "" : to_string(forced.error())));
+  REQUIRE(forced);
+  CHECK(forced->content == content("two"));
+  CHECK(forced->sequence == 2);  // a force is no write
+  CHECK(forced->hash == lost.state.hash);
+  REQUIRE(forced->forced.size() == 1);
+  CHECK(forced->forced[0].lost == lost.state.config);
+  CHECK_FALSE(parted_from(*forced, 0, 2, lost.state.hash));
+  auto three = lost.cluster.run(lost.client->write(*forced, content("three")));
+  REQUIRE(three);
+  CHECK(three->sequence == 3);
+  // Another machine knows only the first keepers, and is led on.
+  auto other = lost.fresh(6);
+  auto seen = lost.cluster.run(other->read());
+  REQUIRE(seen);
+  CHECK(seen->content == content("three"));
+  CHECK(seen->forced == forced->forced);
+  // The note stays through changes of keepers.
+  REQUIRE(lost.cluster.run(lost.client->adapt_keepers()));
+  CHECK(lost.cluster.run(lost.client->read())->forced == forced->forced);
+}
+
+TEST_CASE("a majority that was given up and comes back leads on to where the register is, and its values are found") {
+  for (uint64_t seed = 50; seed < 56; ++seed) {
+    INFO("seed " << seed);
+    Lost lost(seed);
+    // "three" is chosen by the three alone that are given up afterwards.
+    lost.crash(3, 5);
+    auto three = lost.cluster.run(lost.client->write(lost.state, content("three")));
+    REQUIRE(three);
+    lost.crash(0, 3);
+    lost.restart(3, 5);
+    auto owner = lost.fresh(7);
+    auto forced = lost.cluster.run(owner->force({}));
+    INFO((forced ? "" : to_string(forced.error())));
+    REQUIRE(forced);
+    CHECK(forced->sequence == 2);
+    auto mine = lost.cluster.run(owner->write(*forced, content("mine")));
+    REQUIRE(mine);
+    // Who saw "three" can tell, whatever was written since.
+    CHECK(parted_from(*mine, 0, three->sequence, three->hash));
+    CHECK_FALSE(parted_from(*mine, 0, lost.state.sequence, lost.state.hash));
+    CHECK_FALSE(parted_from(*mine, mine->era(), mine->sequence, mine->hash));
+    lost.restart(0, 3);
+    // The next change of keepers, or look at them, tells those that are back.
+    REQUIRE(lost.cluster.run(owner->adapt_keepers()));
+    auto stranger = lost.fresh(6);
+    auto seen = lost.cluster.run(stranger->read());
+    REQUIRE(seen);
+    CHECK(seen->content == content("mine"));
+    auto remains = lost.cluster.run(stranger->look_at_remains());
+    REQUIRE(remains);
+    CHECK(remains->majority());
+    CHECK(remains->best->hash == mine->hash);
+    REQUIRE(remains->strays.size() == 1);
+    CHECK(remains->strays[0].content == content("three"));
+    // Who stood upon "three" meets a conflict, not silence.
+    auto late = lost.cluster.run(lost.client->write(*three, content("four")));
+    REQUIRE_FALSE(late);
+    CHECK(late.error().code == Code::conflict);
+  }
+}
+
+TEST_CASE(
+    "of a register that two devices force at once all follow one, and the other's values are seen to be missing") {
+  Lost lost(61);
+  lost.crash(0, 3);
+  auto a = lost.fresh(6);
+  auto by_a = lost.cluster.run(lost.client->force({}));
+  REQUIRE(by_a);
+  auto written = lost.cluster.run(lost.client->write(*by_a, content("a")));
+  REQUIRE(written);
+  // The other one does not hear of that.
+  for (const NodeId& keeper : by_a->config.keepers) {
+    if (const size_t i = *lost.cluster.find(keeper); lost.cluster.up(i) && i != 6 && i != 7) lost.cluster.crash(i);
+  }
+  auto again = lost.cluster.run(a->force({}));
+  if (!again) return;  // everybody who could keep it was a keeper
+  CHECK(again->era() > by_a->era());
+  CHECK(parted_from(*again, by_a->era(), written->sequence, written->hash).has_value() ==
+        (again->sequence < written->sequence));
+}
+
 TEST_CASE("keepers come from different domains before one domain gives a second") {
   std::vector<KeeperCandidate> nodes;
   for (uint8_t i = 0; i < 6; ++i) {
