@@ -228,6 +228,7 @@ wire::HealingStatus Daemon::healing_status() const {
 
 env::Task<void> Daemon::stop() {
   tasks_->cancel();
+  keeper_care_.reset();
   if (housekeeping_) co_await housekeeping_->stop();
   if (peers_) co_await peers_->stop();
   if (healing_) co_await healing_->stop();

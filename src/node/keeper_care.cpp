@@ -16,7 +16,8 @@ constexpr Duration kLeastDelay = std::chrono::seconds(2);
 constexpr Duration kMostDelay = std::chrono::seconds(8);
 // A machine that is started anew keeps its place; a majority of five stands two that are away meanwhile.
 constexpr Duration kDepartedGrace = std::chrono::minutes(10);
-constexpr Duration kRetry = std::chrono::minutes(1);
+constexpr Duration kFirstRetry = std::chrono::minutes(1);
+constexpr Duration kLastRetry = std::chrono::hours(1);
 
 }  // namespace
 
@@ -58,6 +59,7 @@ env::Task<Status> KeeperCare::adapt() {
 
 env::Task<void> KeeperCare::run(KeeperCare* self) {
   std::optional<std::pair<std::set<NodeId>, size_t>> seen_to;
+  Duration retry = kFirstRetry;
   co_await env::sleep_for(self->world_.clock, kFirstDelay);
   for (;;) {
     co_await env::sleep_for(self->world_.clock, kLook);
@@ -75,10 +77,12 @@ env::Task<void> KeeperCare::run(KeeperCare* self) {
     auto done = co_await self->adapt();
     if (done) {
       seen_to = std::move(now);
+      retry = kFirstRetry;
       continue;
     }
     self->world_.log.info("keepers_not_adapted", "error=\"{}\"", to_string(done.error()));
-    co_await env::sleep_for(self->world_.clock, kRetry);
+    co_await env::sleep_for(self->world_.clock, retry);
+    retry = std::min(2 * retry, kLastRetry);
   }
 }
 

@@ -268,7 +268,8 @@ env::Task<void> Lending::leave_if_empty() {
     co_return;
   }
   if (!emptied_) emptied_ = world_.clock.now();
-  auto kept = registers_ ? co_await registers_() : Result<size_t>(0);
+  Result<size_t> kept = 0;
+  if (registers_) kept = co_await registers_();
   if (kept && *kept > 0 && world_.clock.now() - *emptied_ < kHandOverPatience) {
     leave_note_ = fmt::format("{} registers are handed to other keepers", *kept);
     co_return;

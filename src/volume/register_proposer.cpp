@@ -453,7 +453,9 @@ env::Task<Result<Proposer::Found>> Proposer::find_all(Time deadline) {
     co_return fail(Code::denied, "only the owner's devices may use a register");
   Found found;
   std::vector<NodeId> nodes;
-  for (const KeeperCandidate& node : transport_.nodes()) nodes.push_back(node.node);
+  auto candidates = transport_.nodes();
+  std::ranges::stable_sort(candidates, {}, [](const auto& node) { return std::pair(node.gone, !node.usable); });
+  for (const KeeperCandidate& node : candidates) nodes.push_back(node.node);
   wire::RegisterPeekRequest request;
   request.set_register_(founding_.id.raw());
   request.set_values(true);

@@ -215,7 +215,9 @@ class VolumeImpl final : public Volume, public SnapshotHost {
     CAIRN_CO_TRY(mark_.check(state));
     if (auto parted = mark_.parted(state)) CAIRN_CO_TRY(co_await park(*parted));
     if (parked_ && !fork_) note_fork(state);
-    if (head_ && head_->state.sequence == state.sequence && head_->state.hash == state.hash) co_return Status{};
+    if (head_ && head_->state.sequence == state.sequence && head_->state.hash == state.hash &&
+        head_->state.era() == state.era())
+      co_return Status{};  // a force is no commit
     auto head = open_head(std::move(state), keys_);
     if (!head) co_return fail(std::move(head.error()), "head");
     head_ = std::move(*head);
@@ -303,11 +305,13 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(HeadPtr before, Parts parts, B
   auto taken_back = co_await secure_packs(tree_, packs_, before, std::move(*named), parts.packs);
   if (!taken_back) co_return fail(std::move(taken_back.error()));
   EditMap with;
-  const bool forced = before->state.era() != 0 && before->state.sequence == before->state.forced.back().sequence;
+  // `before` may have been read before the force.
+  const RegisterState& now = head_->state;
+  const bool forced = now.era() != 0 && before->state.sequence == now.forced.back().sequence;
   if (!taken_back->empty() || forced) with = parts.edits;
   for (auto& [key, value] : *taken_back) with.insert_or_assign(key, std::move(value));
   if (forced) {  // so that branches that are found later can be merged
-    const std::string name = fork_base_name(before->state.era());
+    const std::string name = fork_base_name(now.era());
     with.insert_or_assign(snapshot_key(name),
                           encode_snapshot({.info = {.name = name, .created = world_.clock.wall_now(), .details = {}},
                                            .root = before->root,

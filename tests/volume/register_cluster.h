@@ -75,6 +75,7 @@ class Cluster {
   void set_lending(size_t count) {
     for (size_t i = 0; i < lends_.size(); ++i) lends_[i] = i < count;
   }
+  void set_lending(size_t i, bool lends) { lends_[i] = lends; }
   void set_gone(size_t i, bool gone) { gone_[i] = gone; }
 
   void start(size_t i) {

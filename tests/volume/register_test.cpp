@@ -199,6 +199,31 @@ TEST_CASE("a keeper that lost its disk counts as another node and is replaced") 
   CHECK(still->content == content("x"));
 }
 
+TEST_CASE("a keeper that lends no more, and one that departed, hand their part over to others") {
+  Cluster cluster(24, 8);
+  cluster.set_lending(7);
+  auto founding = cluster.run(found_head(cluster.machine(7).world(), cluster.machine(7)));
+  Register reg(cluster.machine(7).world(), cluster.machine(7), *founding);
+  auto state = cluster.run(reg.write({}, content("x")));
+  REQUIRE(state);
+  const auto here = [&](size_t i) { return *cluster.machine(i).server().acceptor().registers_here(); };
+  const size_t leaver = *cluster.find(state->config.keepers[0]), lost = *cluster.find(state->config.keepers[1]);
+  CHECK(here(leaver) == 1);
+  cluster.set_lending(leaver, false);
+  REQUIRE(cluster.run(reg.adapt_keepers()));
+  CHECK(here(leaver) == 0);  // so it may go
+  cluster.crash(leaver);
+  cluster.crash(lost);
+  cluster.set_gone(lost, true);
+  REQUIRE(cluster.run(reg.adapt_keepers()));
+  auto now = cluster.run(reg.read());
+  REQUIRE(now);
+  CHECK(now->content == content("x"));
+  CHECK(now->config.keepers.size() == 5);
+  for (const size_t i : {leaver, lost}) CHECK_FALSE(has_keeper(now->config, cluster.identity(i).node));
+  for (const NodeId& keeper : now->config.keepers) CHECK(here(*cluster.find(keeper)) == 1);
+}
+
 TEST_CASE("keepers that are held for gone, and answer, are found and stay") {
   Cluster cluster(23, 6);
   auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
