@@ -105,7 +105,18 @@ class Growth(unittest.TestCase):
         self.note(f"{done}")
         self.assertEqual(done["volumes"][0]["failed_moves"], 0)
         self.assertGreater(done["volumes"][0]["moved_shards"], 3)
-        self.assertLess(done["most_used"] - done["least_used"], 0.1)
+        # Nodes tell now and then how full they are: a later run knows better.
+        levels = done
+
+        def even():
+            nonlocal levels
+            level = levels["most_used"] - levels["least_used"]
+            if level >= 0.1:
+                time.sleep(1)
+                levels = self.rebalance(me)
+                self.assertEqual(levels["volumes"][0]["failed_moves"], 0)
+            return level < 0.1
+        self.until(pool, "the nodes are about as full as each other", even)
         self.assertGreater(sum(store["shards"] for store in pool.nodes[6].json("store", "ls")["stores"]), 3)
         status = me.json("status")
         self.assertEqual((status["packs"]["below_goal"], status["packs"]["lost"]), (0, 0), status)
