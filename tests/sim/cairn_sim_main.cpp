@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <ctime>
 
 #include "sim/pool_sim.h"
 
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
   app.add_option("--clients", options.clients, "writers and readers");
   app.add_option("--faults", fault_seconds, "seconds of virtual time with faults");
   app.add_flag("--healing", options.healing, "then lose machines and disks, and require that the holders heal");
+  app.add_flag("--drawn", options.drawn, "let each seed draw whether it does so");
   app.add_flag("--trace", trace, "print what happens");
   app.add_flag("--twice", twice, "run each seed twice and compare the traces");
   CLI11_PARSE(app, argc, argv);
@@ -34,11 +36,12 @@ int main(int argc, char** argv) {
   }
   uint64_t failed = 0;
   for (uint64_t i = 0; i < seeds; ++i) {
+    const std::clock_t began = std::clock();
     auto result = sim::run_pool_simulation(seed + i * step, options);
     if (twice && sim::run_pool_simulation(seed + i * step, options).trace != result.trace) {
       result.failures.emplace_back("a second run had another trace");
     }
-    std::printf("%s\n", to_string(result).c_str());
+    std::printf("%s (%.1f s)\n", to_string(result).c_str(), static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC);
     for (const auto& text : result.failures) std::printf("  %s\n", text.c_str());
     std::fflush(stdout);
     failed += result.failures.empty() ? 0 : 1;

@@ -332,7 +332,7 @@ std::optional<SimDisk::Rot> SimDisk::rot_somewhere(const std::string& text, env:
 
 void SimDisk::wipe(const std::string& text) {
   const std::string prefix = normalize(text);
-  const auto begins = [&](const auto& entry) { return entry.first.starts_with(prefix); };
+  const auto begins = [&](const auto& entry) { return !entry.first.empty() && entry.first.starts_with(prefix); };
   std::erase_if(names_, begins);
   std::erase_if(durable_names_, begins);
   std::erase_if(meta_, begins);

@@ -7,6 +7,10 @@ namespace cairn::sim {
 
 namespace {
 
+// The least that TCP waits for an acknowledgement (RFC 6298, as Linux has it).
+constexpr Duration kResend = std::chrono::milliseconds(200);
+constexpr int kMaxResends = 5;
+
 bool any_host(const std::string& host) {
   return host.empty() || host == "0.0.0.0" || host == "::";
 }
@@ -55,7 +59,11 @@ Duration SimNetwork::delay(NodeIndex from, NodeIndex to, uint64_t bytes) {
   if (from == to) return std::chrono::microseconds(20);
   Time& free_at = link(from, to).free_at;
   free_at = std::max(world_.now(), free_at) + Duration(transfer);
-  return free_at - world_.now() + options.latency + Duration(static_cast<int64_t>(world_.prng().below(jitter + 1)));
+  Duration resent{};
+  for (int i = 0; options.loss > 0 && i < kMaxResends && world_.prng().chance(options.loss); ++i)
+    resent += kResend * (1 << i);
+  return free_at - world_.now() + resent + options.latency +
+         Duration(static_cast<int64_t>(world_.prng().below(jitter + 1)));
 }
 
 void SimNetwork::sent(NodeIndex from, NodeIndex to, ByteView bytes) {

@@ -3,7 +3,7 @@
 //
 // Streams behave as TLS over TCP: bytes arrive in order, a blocked link holds them until it heals, a node that lost its
 // power stays silent until it is back and then resets what is left of its streams; a killed process resets them at
-// once.
+// once. A packet that is lost is sent again later and holds up its stream alone: so other streams overtake it.
 
 #include <map>
 #include <set>
@@ -25,6 +25,7 @@ struct LinkOptions {
   Duration latency = std::chrono::milliseconds(5);  // one way
   Duration jitter = std::chrono::milliseconds(2);   // up to so much more
   uint64_t bytes_per_second = 100'000'000;
+  double loss = 0;  // of a packet; it is sent again after kResend, then after twice as long
 };
 
 struct LinkCounters {

@@ -5,9 +5,11 @@
 #include "peer/peers.h"
 #include "pool/client.h"
 #include "pool/healing.h"
+#include "pool/tombstone.h"
 #include "pool/trash.h"
 #include "proto/pack.pb.h"
 #include "sim/world.h"
+#include "volume/keeper_server.h"
 #include "volume/register.h"
 #include "volume/volume.h"
 
@@ -21,7 +23,11 @@ struct PoolSetup {
   std::optional<std::pair<uint32_t, uint32_t>> code;  // (k, m)
   pool::HealingOptions healing = quick_healing();
   size_t nodes_per_domain = 1;
-  bool lies = false;  // this one answers with wrong bytes
+  pool::TrashOptions trash;
+  volume::ProposerFaults proposer;  // rules that are broken, which must be noticed
+  volume::AcceptorFaults acceptor;
+  bool lies = false;         // this one answers with wrong bytes
+  bool equivocates = false;  // this one's keeper tells some devices one thing, and the others another
 
   // A day is 24 seconds; what would be shorter than it can be is at its least (RepairTimes::scaled).
   static pool::HealingOptions quick_healing() {
@@ -38,6 +44,97 @@ inline peer::PeersOptions quiet_gossip(bool serve, Duration period) {
   return {.serve = serve, .probe_period = period};
 }
 
+// What became of packs by the word of all owners, for the model.
+struct PackLog {
+  struct Fate {
+    uint64_t sequence = 0;
+    bool dead = false;
+  };
+  std::map<PackId, pool::PackRef> written;  // at quorum: they must not be lost before they are dead
+  std::map<PackId, Fate> fates;             // the one that counts (pool/GARBAGE.md)
+  bool dead(const PackId& pack) const {
+    const auto found = fates.find(pack);
+    return found != fates.end() && found->second.dead;
+  }
+  void say(const std::vector<pool::PackRef>& packs, bool dead, uint64_t sequence) {
+    for (const pool::PackRef& pack : packs) {
+      const auto [fate, fresh] = fates.try_emplace(pack.id, Fate{sequence, dead});
+      if (fresh || sequence < fate->second.sequence || (sequence == fate->second.sequence && dead)) continue;
+      fate->second = {sequence, dead};
+    }
+  }
+};
+
+// Notes what a client says and writes.
+class WatchedPackIo final : public volume::PackIo {
+ public:
+  WatchedPackIo(std::unique_ptr<volume::PackIo> inner, PackLog* log) : inner_(std::move(inner)), log_(log) {}
+  content::PackGeometry geometry_now() const override { return inner_->geometry_now(); }
+  pool::Redundancy goal() const override { return inner_->goal(); }
+  env::Task<Result<pool::PackRef>> write(content::EncodedPack pack) override {
+    auto written = co_await inner_->write(std::move(pack));
+    if (written && log_ != nullptr) log_->written[written->id] = *written;
+    co_return written;
+  }
+  env::Task<uint64_t> settle() override { return inner_->settle(); }
+  env::Task<Result<Buffer>> read(pool::PackRef pack, uint32_t offset, uint32_t length, pool::PoolClient::Check check,
+                                 pool::Purpose purpose) override {
+    return inner_->read(std::move(pack), offset, length, std::move(check), purpose);
+  }
+  env::Task<Result<size_t>> bury(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    if (log_ != nullptr) log_->say(packs, true, sequence);
+    return inner_->bury(std::move(packs), sequence);
+  }
+  env::Task<Status> revive(std::vector<pool::PackRef> packs, uint64_t sequence) override {
+    if (log_ != nullptr) log_->say(packs, false, sequence);
+    return inner_->revive(std::move(packs), sequence);
+  }
+  env::Task<Result<Strangers>> strangers(std::vector<PackId> live) override {
+    return inner_->strangers(std::move(live));
+  }
+
+ private:
+  std::unique_ptr<volume::PackIo> inner_;
+  PackLog* log_;
+};
+
+// Production acceptors behind a keeper that is none: by the device that asks, one or the other answers, both in the
+// name of one instance. Or one acceptor that breaks a rule.
+class FalseKeeper {
+ public:
+  static Result<std::unique_ptr<FalseKeeper>> open(env::World world, peer::Peers& peers, bool two,
+                                                   volume::AcceptorFaults faults) {
+    auto keeper = std::make_unique<FalseKeeper>();
+    for (int i = 0; i < (two ? 2 : 1); ++i) {
+      auto store = world.meta_stores.open(i == 0 ? "keeper" : "keeper-other");
+      if (!store) return fail(std::move(store.error()));
+      if (i == 1) {
+        env::WriteBatch batch;
+        batch.put("instance", std::string(as_text(keeper->servers_[0]->acceptor().instance())));
+        CAIRN_TRY((*store)->write(batch, true));
+      }
+      auto acceptor = volume::Acceptor::open(std::move(*store), peers.identity(), world.random, faults);
+      if (!acceptor) return fail(std::move(acceptor.error()));
+      keeper->servers_.push_back(std::make_unique<volume::KeeperServer>(world, std::move(*acceptor)));
+    }
+    using enum wire::Method;
+    for (const wire::Method method : {register_prepare, register_accept, register_peek}) {
+      peers.serve(method, peer::Access::members,
+                  [it = keeper.get()](peer::Request request) { return answer(it, std::move(request)); });
+    }
+    return keeper;
+  }
+
+ private:
+  static env::Task<Result<peer::Reply>> answer(FalseKeeper* self, peer::Request request) {
+    auto& server = *self->servers_[request.from.bytes[0] % self->servers_.size()];
+    auto body = co_await server.handle(request.method, request.member, std::move(request.body));
+    if (!body) co_return fail(std::move(body.error()));
+    co_return peer::Reply{.body = std::move(*body), .payload = {}};
+  }
+  std::vector<std::unique_ptr<volume::KeeperServer>> servers_;
+};
+
 class HolderMachine {
  public:
   HolderMachine(SimNode& node, const peer::Identity& identity, const PoolSetup& setup)
@@ -49,13 +146,20 @@ class HolderMachine {
 
   // Opens all and begins to serve. `create`: the first start.
   env::Task<Status> open(bool create) {
-    auto keeper = volume::Keeper::open(node_.world(), peers_, "keeper");
-    if (!keeper) co_return fail(std::move(keeper.error()), "keeper");
-    keeper_ = std::move(*keeper);
+    const bool faulty = setup_.acceptor.forget_promises || setup_.acceptor.accept_lower_ballots;
+    if (setup_.equivocates || faulty) {
+      auto keeper = FalseKeeper::open(node_.world(), peers_, setup_.equivocates, setup_.acceptor);
+      if (!keeper) co_return fail(std::move(keeper.error()), "keeper");
+      false_keeper_ = std::move(*keeper);
+    } else {
+      auto keeper = volume::Keeper::open(node_.world(), peers_, "keeper");
+      if (!keeper) co_return fail(std::move(keeper.error()), "keeper");
+      keeper_ = std::move(*keeper);
+    }
     auto holder = co_await pool::Holder::open(node_.world(), peers_, "claims", node_.boots());
     if (!holder) co_return fail(std::move(holder.error()), "holder");
     holder_ = std::move(*holder);
-    auto trash = co_await pool::Trash::open(node_.world(), peers_, *holder_, "trash");
+    auto trash = co_await pool::Trash::open(node_.world(), peers_, *holder_, "trash", setup_.trash);
     if (!trash) co_return fail(std::move(trash.error()), "trash");
     trash_ = std::move(*trash);
     store::StoreOptions options{.path = "store", .limit = 64 * kMiB, .keep_free_share = 0.01};
@@ -88,7 +192,7 @@ class HolderMachine {
     co_await trash_->close();
     co_await healing_->stop();
     co_await holder_->close();
-    co_await keeper_->close();
+    if (keeper_) co_await keeper_->close();
   }
   bool ready() const { return ready_; }
   env::TaskGroup& tasks() { return tasks_; }
@@ -125,6 +229,7 @@ class HolderMachine {
   peer::Peers peers_;
   const PoolSetup setup_;
   std::unique_ptr<volume::Keeper> keeper_;
+  std::unique_ptr<FalseKeeper> false_keeper_;
   std::unique_ptr<pool::Holder> holder_;
   std::unique_ptr<pool::Trash> trash_;
   std::unique_ptr<pool::Healing> healing_;
@@ -138,15 +243,18 @@ class ClientMachine {
         peers_(node.world(), identity, *peer::Membership::from_genesis(setup.genesis),
                quiet_gossip(false, setup.probe_period)),
         pool_(node.world(), peers_, {.put_timeout = std::chrono::seconds(15), .code = setup.code}),
+        proposer_(setup.proposer),
         tasks_(node.executor()) {
     peers_.start({setup.bootstrap});
   }
 
   // Opens the volume that these founding bytes name.
-  env::Task<Status> open(Bytes founding, content::VolumeKey key) {
-    register_.emplace(node_.world(), peers_, founding);
+  env::Task<Status> open(Bytes founding, content::VolumeKey key, PackLog* log = nullptr) {
+    volume_.reset();
+    transport_ = volume::transport_over(peers_);
+    register_.emplace(node_.world(), *transport_, founding, volume::RegisterConfig{}, proposer_);
     head_ = volume::make_head_register(*register_);
-    packs_ = volume::make_pack_io(node_.world(), pool_, peers_, founding);
+    packs_ = std::make_unique<WatchedPackIo>(volume::make_pack_io(node_.world(), pool_, peers_, founding), log);
     const auto keys = content::VolumeKeys::derive(key, id_cast<VolumeId>(crypto::sha256(founding)));
     volume::VolumeOptions options{.node_cache_bytes = kMiB, .high_water_path = "high-water"};
     auto opened = co_await volume::Volume::open(node_.world(), *packs_, *head_, keys, peers_.identity().device,
@@ -171,6 +279,8 @@ class ClientMachine {
   SimNode& node_;
   peer::Peers peers_;
   pool::PoolClient pool_;
+  const volume::ProposerFaults proposer_;
+  std::unique_ptr<volume::RegisterTransport> transport_;
   std::optional<volume::Register> register_;
   std::unique_ptr<volume::HeadRegister> head_;
   std::unique_ptr<volume::PackIo> packs_;

@@ -1,35 +1,39 @@
 #include "sim/pool_sim_impl.h"
+#include "volume/register_format.h"
 
 namespace cairn::sim {
 
 namespace pool_simulation {
 
-Bytes PoolSim::bytes_of(Content content) const {
-  Bytes bytes(content.size);
-  env::Prng(content.seed).fill(bytes);
-  for (size_t at = 0; at + kMarkerSize <= bytes.size(); at += 256) {
-    std::memcpy(bytes.data() + at, marker_.data(), kMarkerSize);
-  }
-  return bytes;
-}
-
 void PoolSim::begin() {
   constexpr std::pair<uint32_t, uint32_t> kCodes[] = {{2, 2}, {4, 2}, {3, 3}, {5, 3}, {4, 4}};
+  if (options_.drawn) options_.healing = prng_.chance(0.4) && options_.nodes <= kLargePool;
   setup_.code = kCodes[prng_.below(std::size(kCodes))];
   if (prng_.chance(0.05)) setup_.code.reset();  // as the pool's size asks: (16, 8)
+  // 24 holders of each pack among 30 nodes tell each other twenty times as much, and leave no room for liars.
+  if (!setup_.code && options_.drawn) options_.healing = false;
   m_ = setup_.code ? setup_.code->second : pool::geometry_for(options_.nodes).m;
   if (options_.healing && setup_.code && setup_.code->first + setup_.code->second + 2 <= options_.nodes / 2 &&
       prng_.chance(0.5)) {
     setup_.nodes_per_domain = 2;
   }
-  if (options_.breaks) options_.breaks(setup_.healing);
+  setup_.trash = {.keep = seconds(60), .remember = std::chrono::hours(12)};
+  if (options_.breaks) options_.breaks(setup_);
   setup_.healing.repair.on_drop = [this](const ShardId& shard, const NodeId& keeper) {
     if (left_alone_) checks_.spawn(check_drop(shard, keeper));
   };
-  rot_limit_ = setup_.code ? (setup_.code->second + 1) / 2 : 4;
+  // A head may refer to a pack of which k + ceil(m/2) shards are there: so many of these may be bad.
+  rot_limit_ = (m_ + 1) / 2;
+  if (prng_.chance(0.3)) {
+    const uint64_t count = prng_.between(1, setup_.code ? rot_limit_ : 1);
+    while (liars_.size() < count) liars_.insert(prng_.between(1, options_.nodes - 1));
+    rot_limit_ -= count;
+    result_.liars = count;
+  }
   sim_.network().set_default_link({.latency = milliseconds(prng_.between(1, 30)),
                                    .jitter = milliseconds(prng_.between(0, 20)),
-                                   .bytes_per_second = 50'000'000});
+                                   .bytes_per_second = 50'000'000,
+                                   .loss = prng_.chance(0.5) ? 0 : static_cast<double>(prng_.between(1, 50)) / 1000});
   Bytes nonce(32);
   prng_.fill(nonce);
   setup_.genesis = peer::make_genesis(member_, "founder", "simulated", nonce, 0);
@@ -47,6 +51,7 @@ void PoolSim::begin() {
     identities_.push_back(peer::make_identity(member_, pool, key, node.name(), 0));
     if (options_.lying_disks) node.disk().set_lying(true);
     node.set_drift(static_cast<int64_t>(prng_.between(0, 400)) - 200);
+    if (prng_.chance(0.2)) node.jump_wall_clock(some_days(30));
   }
   setup_.bootstrap = {sim_.node(0).host(), 7000};
   sim_.network().set_tap([this](NodeIndex from, NodeIndex to, ByteView bytes) {
@@ -77,11 +82,29 @@ void PoolSim::begin() {
   secrets_.add("volume key", key_);
   for (const auto& sub : {keys.id, keys.enc, keys.meta, keys.cdc}) secrets_.add("volume subkey", sub);
   sim_.run(founder.close(), seconds(120));
+  auto parsed = volume::parse_founding(founding_);
+  if (!parsed) throw Stuck("the founding record: " + to_string(parsed.error()));
+  for (const NodeId& keeper : parsed->first.keepers) keepers_.push_back(machine_of(keeper));
+  if (prng_.chance(0.06)) {
+    equivocator_ = keepers_[prng_.below(keepers_.size())];
+    result_.equivocator = true;
+    crash_holder(*equivocator_, CrashKind::process);
+    sim_.node(*equivocator_).restart();
+    start_holder(*equivocator_, false);
+  }
   for (size_t i = 0; i < options_.clients; ++i) start_client(i);
 }
 
+Duration PoolSim::some_days(int64_t most) {
+  const auto seconds_of = most * 24 * 3600;
+  return seconds(static_cast<int64_t>(prng_.between(0, static_cast<uint64_t>(2 * seconds_of))) - seconds_of);
+}
+
 void PoolSim::start_holder(size_t i, bool create) {
-  holders_[i] = std::make_unique<HolderMachine>(sim_.node(i), identities_[i], setup_);
+  PoolSetup setup = setup_;
+  setup.lies = liars_.contains(i);
+  setup.equivocates = equivocator_ == i;
+  holders_[i] = std::make_unique<HolderMachine>(sim_.node(i), identities_[i], setup);
   holders_[i]->tasks().spawn([](PoolSim& self, size_t index, bool make) -> Task<void> {
     auto opened = co_await self.holders_[index]->open(make);
     // A disk that stopped in the midst is a crash that is just happening.
@@ -154,13 +177,15 @@ void PoolSim::one_fault() {
         start_holder(j, false);
       }
       return;
-    case 6: {  // a part is cut off, or only not heard
+    case 6: {  // a part is cut off, or only not heard, or single links carry nothing one way
       ++result_.partitions;
       std::set<NodeIndex> side;
       const size_t count = prng_.between(1, sim_.size() / 3);
       while (side.size() < count) side.insert(static_cast<NodeIndex>(prng_.below(sim_.size())));
-      if (prng_.chance(0.7)) {
+      if (prng_.chance(0.5)) {
         sim_.network().partition(side);
+      } else if (prng_.chance(0.5)) {
+        for (const NodeIndex a : side) sim_.network().block(a, static_cast<NodeIndex>(prng_.below(sim_.size())));
       } else {
         for (const NodeIndex a : side) {
           for (NodeIndex b = 0; b < sim_.size(); ++b) sim_.network().block(a, b);
@@ -179,7 +204,8 @@ void PoolSim::one_fault() {
       if (prng_.chance(0.5)) {
         if (result_.rots < rot_limit_ && node.disk().rot_somewhere("store/segments/", prng_)) ++result_.rots;
       } else {
-        node.jump_wall_clock(seconds(static_cast<int64_t>(prng_.between(0, 200'000)) - 100'000));
+        const size_t machine = prng_.below(sim_.size());  // clients, too
+        sim_.node(machine).jump_wall_clock(some_days(10));
       }
       return;
     default:
@@ -210,7 +236,11 @@ Status PoolSim::open_reader() {
   sim_.look_until([&] { return reader->peers().live_nodes().size() >= options_.nodes; }, seconds(1), seconds(120));
   Status opened = fail(Code::timeout);
   for (int attempt = 0; attempt < 3 && !opened; ++attempt) {
-    opened = sim_.run(reader->open(founding_, key_), std::chrono::minutes(10));
+    opened = sim_.run(reader->open(founding_, key_, &log_), std::chrono::minutes(10));
+  }
+  if (opened) {
+    const volume::HeadInfo head = reader->volume().head();
+    saw_head(machine_of_client(*reader), head.sequence, head.hash, highest_);
   }
   return opened;
 }
@@ -235,15 +265,18 @@ void PoolSim::end() {
       failure("the volume cannot be opened at the end: " + to_string(opened.error()));
       return;
     }
+    note_packs();
+    static_cast<void>(sim_.run(look_at_packs()));  // each can be read
   }
   auto& reader = clients_.back();
   for (const auto& [path, about] : paths_) {
     Status read = fail(Code::timeout);
     for (int attempt = 0; attempt < 3 && !read; ++attempt) {
-      read = sim_.run(check(reader->volume().view(), path, about.possible, true), std::chrono::minutes(10));
+      read = sim_.run(check(reader->volume().view(), path, about.floor), std::chrono::minutes(10));
     }
     if (!read) failure(fmt::format("{} cannot be read at the end: {}", path, to_string(read.error())));
   }
+  if (options_.healing && result_.failures.empty()) give_space_back();
   for (size_t i = 0; i < sim_.size(); ++i) {
     sim_.node(i).disk().each_byte_run([&](const std::string& path, ByteView bytes) {
       if (const auto* name = secrets_.find(bytes)) failure(fmt::format("{} on the disk of n{} in {}", *name, i, path));
@@ -256,143 +289,15 @@ void PoolSim::end() {
   }
   for (auto& holder : holders_) {
     if (!holder) continue;
+    if (!holder->ready()) {  // its start failed, which was said
+      bury(std::move(holder));
+      continue;
+    }
     sim_.run(holder->close(), std::chrono::minutes(5));
     holder.reset();
   }
   holders_.clear();
   clients_.clear();
-}
-
-// --- clients ---
-
-Task<void> PoolSim::act(PoolSim& self, size_t index, ClientMachine& me) {
-  env::Clock& clock = me.node().clock();
-  for (;;) {
-    auto opened = co_await me.open(self.founding_, self.key_);
-    if (opened) break;
-    if (opened.error().code == Code::corrupt) self.failure("open: " + to_string(opened.error()));
-    if (self.over_) co_return;
-    co_await env::sleep_for(clock, seconds(1));
-  }
-  while (!self.over_) {
-    if (self.prng_.chance(0.55)) {
-      co_await self.put(index, me);
-    } else {
-      co_await self.get(me);
-    }
-    co_await env::sleep_for(clock, milliseconds(self.prng_.between(50, 4000)));
-  }
-}
-
-Task<void> PoolSim::put(size_t index, ClientMachine& me) {
-  ++result_.puts;
-  auto transaction = me.volume().begin();
-  if (!transaction) {
-    failure("begin: " + to_string(transaction.error()));
-    co_return;
-  }
-  std::map<std::string, Content> files;
-  for (size_t i = prng_.between(1, 4); i > 0; --i) {
-    uint64_t number = next_name_[index];
-    if (number > 0 && prng_.chance(0.25)) {
-      number = prng_.below(number);
-    } else {
-      ++next_name_[index];
-    }
-    const uint64_t largest = prng_.chance(0.15) ? 300'000 : 12'000;
-    files[fmt::format("/client{}/secretname{}", index, number)] = {prng_.next(), prng_.below(largest + 1)};
-  }
-  Status done;
-  for (const auto& [path, content] : files) {
-    paths_[path].possible.emplace_back(content);
-    if (done) done = co_await put_file(**transaction, path, content);
-  }
-  if (done) {
-    auto committed = co_await (*transaction)->commit();
-    if (!committed) done = fail(std::move(committed.error()));
-  }
-  if (!done) {
-    ++result_.puts_failed;
-    if (done.error().code == Code::corrupt || done.error().code == Code::bad_input ||
-        done.error().code == Code::exists) {
-      failure("put: " + to_string(done.error()));
-    }
-    co_return;
-  }
-  for (const auto& [path, content] : files) {
-    ++result_.files_acknowledged;
-    paths_[path].possible = {content};
-    paths_[path].acknowledged = true;
-  }
-}
-
-Task<Status> PoolSim::put_file(volume::Transaction& transaction, std::string path, Content content) {
-  const size_t slash = path.rfind('/');
-  auto parent = co_await transaction.make_directories(path.substr(0, slash), {.mode = 0755});
-  if (!parent) co_return fail(std::move(parent.error()), "make_directories");
-  auto there = co_await transaction.view().lookup(*parent, path.substr(slash + 1));
-  volume::InodeId inode = 0;
-  if (there) {
-    inode = there->inode;
-  } else if (there.error().code == Code::not_found) {
-    auto made = co_await transaction.make_file(*parent, path.substr(slash + 1), {});
-    if (!made) co_return fail(std::move(made.error()), "make_file");
-    inode = *made;
-  } else {
-    co_return fail(std::move(there.error()), "lookup");
-  }
-  auto writer = co_await transaction.write_file(inode);
-  if (!writer) co_return fail(std::move(writer.error()), "write_file");
-  const Bytes bytes = bytes_of(content);
-  auto written = co_await (*writer)->write(Buffer::copy_of(bytes));
-  if (!written) co_return fail(std::move(written.error()), "write");
-  auto finished = co_await (*writer)->finish();
-  if (!finished) co_return fail(std::move(finished.error()), "finish");
-  co_return Status{};
-}
-
-Task<void> PoolSim::get(ClientMachine& me) {
-  if (paths_.empty()) co_return;
-  ++result_.gets;
-  const auto chosen = std::next(paths_.begin(), static_cast<ptrdiff_t>(prng_.below(paths_.size())));
-  const std::string path = chosen->first;
-  // What is acknowledged now must be seen by a head that is read from now on; what comes meanwhile may be.
-  std::vector<std::optional<Content>> possible = chosen->second.possible;
-  auto fresh = co_await me.volume().refresh();
-  if (!fresh) {
-    ++result_.gets_failed;
-    if (fresh.error().code == Code::corrupt || fresh.error().code == Code::damaged) {
-      failure("refresh: " + to_string(fresh.error()));
-    }
-    co_return;
-  }
-  for (const auto& later : paths_[path].possible) possible.push_back(later);
-  auto read = co_await check(me.volume().view(), path, std::move(possible), false);
-  if (!read) ++result_.gets_failed;
-}
-
-Task<Status> PoolSim::check(volume::View view, std::string path, std::vector<std::optional<Content>> possible,
-                            bool final) {
-  auto found = co_await view.resolve(path);
-  if (!found && found.error().code == Code::not_found) {
-    const bool allowed = std::ranges::any_of(possible, [](const auto& content) { return !content; });
-    if (!allowed) failure(fmt::format("{} is not there{}", path, final ? " at the end" : ""));
-    co_return Status{};
-  }
-  if (!found) {
-    if (found.error().code == Code::corrupt) failure("resolve: " + to_string(found.error()));
-    co_return fail(std::move(found.error()));
-  }
-  auto bytes = co_await view.read(found->id, 0, found->inode.size);
-  if (!bytes) {
-    if (bytes.error().code == Code::corrupt) failure("read: " + to_string(bytes.error()));
-    co_return fail(std::move(bytes.error()));
-  }
-  const bool right = std::ranges::any_of(possible, [&](const auto& content) {
-    return content && content->size == bytes->size() && bytes_of(*content) == *bytes;
-  });
-  if (!right) failure(fmt::format("{} has wrong bytes{}", path, final ? " at the end" : ""));
-  co_return Status{};
 }
 
 }  // namespace pool_simulation
@@ -404,9 +309,11 @@ PoolSimResult run_pool_simulation(uint64_t seed, PoolSimOptions options) {
 std::string to_string(const PoolSimResult& r) {
   return fmt::format(
       "seed {}: {} trace {:016x}, {} events, {} sent; {} puts ({} failed), {} files acknowledged, {} gets ({} failed); "
-      "{} crashes, {} partitions, {} rotten bits{}",
+      "{} removals, {} collections, {} packs buried; {} crashes, {} partitions, {} rotten bits, {} liars{}{}",
       r.seed, r.failures.empty() ? "ok," : "FAILED,", r.trace, r.events, format_size(r.network_bytes), r.puts,
-      r.puts_failed, r.files_acknowledged, r.gets, r.gets_failed, r.crashes, r.partitions, r.rots,
+      r.puts_failed, r.files_acknowledged, r.gets, r.gets_failed, r.removals, r.collections, r.packs_buried, r.crashes,
+      r.partitions, r.rots, r.liars,
+      r.equivocator ? fmt::format(", a keeper that equivocates ({} times noticed)", r.forks_noticed) : "",
       r.losses == 0 ? ""
                     : fmt::format("; {} machines lost, {} shards rebuilt, {} dropped, {} moved for {}", r.losses,
                                   r.repairs, r.surplus_dropped, format_size(r.bytes_moved), format_size(r.bytes_lost)));

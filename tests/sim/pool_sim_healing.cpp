@@ -12,6 +12,7 @@ using std::chrono::minutes;
 // surplus copy 24 s.
 constexpr Duration kWholeWithin = minutes(25);
 constexpr Duration kLookEvery = seconds(20);
+constexpr int kMostCollections = 8;
 
 }  // namespace
 
@@ -22,32 +23,49 @@ size_t PoolSim::machine_of(const NodeId& node) const {
   return options_.nodes;
 }
 
-// Every slot of each pack of the head: verified, at one machine that is up and honest.
+// Every slot of each pack that is not dead: verified, at one machine that is up and honest.
 Task<PoolSim::Whole> PoolSim::look_at_packs() {
   Whole found;
+  std::map<PackId, std::vector<size_t>> copies;
+  std::map<PackId, uint32_t> geometry;
   for (const pool::PackRef& pack : packs_) {
-    const uint32_t slots = pack.geometry.k + pack.geometry.m;
-    std::vector<size_t> copies(slots);
-    std::string where;
-    for (size_t i = 0; i < options_.nodes; ++i) {
-      if (!counts(i)) continue;
-      const auto& store = holders_[i]->holder().stores().front();
-      const auto held = co_await store->slots_of(pack.id);
-      for (const uint8_t slot : held) {
-        auto described = co_await store->describe({pack.id, slot});
-        if (!described || !described->verified || slot >= slots) continue;
-        ++copies[slot];
-        where += fmt::format(" {}:n{}", slot, i);
+    copies[pack.id].resize(pack.geometry.k + pack.geometry.m);
+    geometry[pack.id] = pack.geometry.k;
+  }
+  std::map<PackId, std::string> where;
+  std::map<PackId, std::set<uint8_t>> there;
+  for (size_t i = 0; i < options_.nodes; ++i) {
+    if (!holders_[i] || !holders_[i]->ready()) continue;
+    const auto& store = holders_[i]->holder().stores().front();
+    const auto shards = co_await store->list(std::nullopt, SIZE_MAX);
+    for (const ShardId& shard : shards) {
+      const auto pack = copies.find(shard.pack);
+      if (pack == copies.end()) {
+        ++found.dead;
+        if (found.example.empty())
+          found.example = fmt::format("slot {} of {} is still at n{}", shard.slot, shard.pack.short_hex(), i);
+        continue;
       }
+      if (!counts(i) || shard.slot >= pack->second.size()) continue;
+      auto described = co_await store->describe(shard);
+      if (!described) continue;
+      there[shard.pack].insert(shard.slot);
+      if (!described->verified) continue;
+      ++pack->second[shard.slot];
+      where[shard.pack] += fmt::format(" {}:n{}", shard.slot, i);
     }
-    for (uint32_t slot = 0; slot < slots; ++slot) {
-      if (copies[slot] == 1) continue;
-      ++(copies[slot] == 0 ? found.missing : found.twice);
-      if (found.example.empty()) {
-        found.example =
-            fmt::format("slot {} of {} has {} holders ({})", slot, pack.id.short_hex(), copies[slot], where);
-        found.example_pack = pack.id;
-      }
+  }
+  for (const auto& [pack, slots] : copies) {
+    if (there[pack].size() < geometry[pack])
+      failure(fmt::format("only {} slots of {} are there: {} are needed", there[pack].size(), pack.short_hex(),
+                          geometry[pack]));
+    for (uint32_t slot = 0; slot < slots.size(); ++slot) {
+      if (slots[slot] == 1) continue;
+      ++(slots[slot] == 0 ? found.missing : found.twice);
+      if (!found.example_pack.is_zero()) continue;
+      found.example =
+          fmt::format("slot {} of {} has {} holders ({})", slot, pack.short_hex(), slots[slot], where[pack]);
+      found.example_pack = pack;
     }
   }
   co_return found;
@@ -70,18 +88,40 @@ Task<std::string> PoolSim::known_of(PackId pack) {
   co_return text;
 }
 
-void PoolSim::require_whole(const std::string& when) {
+// The packs that must be kept: those of the head, and all that a client has written and its owner has not called dead,
+// whether a head refers to them or not.
+void PoolSim::note_packs() {
+  auto packs = sim_.run(clients_.back()->volume().packs_in_use());
+  if (!packs) {
+    failure("the packs are not known: " + to_string(packs.error()));
+    return;
+  }
+  packs_.clear();
+  std::set<PackId> known;
+  for (const pool::PackRef& pack : *packs) {
+    if (log_.dead(pack.id) && !equivocator_) failure("a tombstone for a live pack: " + pack.id.short_hex());
+    if (known.insert(pack.id).second) packs_.push_back(pack);
+  }
+  packs_in_head_ = packs_.size();
+  for (const auto& [id, pack] : log_.written) {
+    if (!log_.dead(id) && known.insert(id).second) packs_.push_back(pack);
+  }
+}
+
+void PoolSim::require_whole(const std::string& when, bool without_dead) {
   const Time end = sim_.now() + kWholeWithin;
   Whole now;
   while (sim_.now() < end) {
     sim_.run_for(kLookEvery);
     now = sim_.run(look_at_packs());
-    if (now.missing + now.twice == 0) break;
+    if (!without_dead) now.dead = 0;
+    if (now.missing + now.twice + now.dead == 0) break;
   }
   sim_.trace().event(sim_.now(), "check", when);
-  if (now.missing + now.twice == 0) return;
-  failure(fmt::format("{}: {} slots are missing and {} are held twice of {} packs: {}{}", when, now.missing, now.twice,
-                      packs_.size(), now.example, sim_.run(known_of(now.example_pack))));
+  if (now.missing + now.twice + now.dead == 0) return;
+  failure(fmt::format("{}: {} slots are missing and {} are held twice of {} packs, {} shards are of dead packs: {}{}",
+                      when, now.missing, now.twice, packs_.size(), now.dead, now.example,
+                      sim_.run(known_of(now.example_pack))));
 }
 
 // Rot that is found meanwhile is repaired, too.
@@ -151,7 +191,7 @@ Task<void> PoolSim::check_drop(ShardId shard, NodeId keeper) {
 void PoolSim::lose_some() {
   const auto before = most_in_a_domain();
   std::set<size_t> chosen;
-  const size_t count = prng_.between(1, m_);
+  const size_t count = prng_.between(1, std::min<uint32_t>(m_, 4));
   while (chosen.size() < count) chosen.insert(prng_.between(1, options_.nodes - 1));  // the first is who all dial
   uint64_t allowed = 0;
   for (const size_t i : chosen) allowed += sim_.run(repair_cost(i));
@@ -163,6 +203,17 @@ void PoolSim::lose_some() {
     for (const size_t i : chosen) found -= holders_[i]->holder().counters().rotten_shards;
     return found;
   }();
+  // Who lies may be given more until it is found out again.
+  const auto cost_of_liars = [&] {
+    uint64_t bytes = 0;
+    for (const size_t i : liars_) {
+      if (holders_[i] && holders_[i]->ready()) bytes += sim_.run(repair_cost(i));
+    }
+    return bytes;
+  };
+  std::map<size_t, uint64_t> of_new_liars;
+  for (const size_t i : chosen) of_new_liars[i] = sim_.run(repair_cost(i));
+  uint64_t with_liars = cost_of_liars();
   const uint64_t moved_before = [&] {
     uint64_t bytes = bytes_moved();
     for (const size_t i : chosen) {
@@ -174,24 +225,29 @@ void PoolSim::lose_some() {
   for (const size_t i : chosen) {
     ++result_.losses;
     crash_holder(i, CrashKind::power);
-    const uint64_t how = prng_.below(3);
-    if (how == 0) {
+    const uint64_t how = prng_.below(4);
+    // With a keeper's memory a part of the volume's head goes: of five, two.
+    const bool keeper = std::ranges::find(keepers_, i) != keepers_.end();
+    const bool for_good = how < 2 && !(keeper && (keepers_lost_ >= 2 || equivocator_));
+    if (for_good && keeper) ++keepers_lost_;
+    if (for_good && how == 0) {
       destroyed_.insert(i);
       continue;
     }
     sim_.node(i).restart();
-    if (how == 1) {
-      sim_.node(i).disk().wipe("store");
+    if (how < 3) {
+      sim_.node(i).disk().wipe(for_good ? "" : "store");
+      liars_.erase(i);
       start_holder(i, true);
     } else {
-      setup_.lies = true;
+      if (liars_.insert(i).second) with_liars += of_new_liars[i];
       start_holder(i, false);
-      setup_.lies = false;
     }
   }
   require_whole(fmt::format("{} machines of {} lost at once", chosen.size(), options_.nodes));
   const uint64_t moved = bytes_moved() - moved_before;
   allowed += (rot_found() - rot_before) * largest;
+  if (const uint64_t now = cost_of_liars(); now > with_liars) allowed += now - with_liars;
   result_.bytes_lost += allowed;
   result_.bytes_moved += moved;
   if (moved > allowed + allowed / 2) failure(fmt::format("repair moved {} where {} are needed", moved, allowed));
@@ -209,7 +265,8 @@ void PoolSim::lose_some() {
   }
 }
 
-// One is away until its shards are rebuilt, and comes back: with them, or lying.
+// One is away until its shards are rebuilt, while files are removed and their packs buried, and comes back: with all
+// that it had, or lying.
 void PoolSim::be_away_for_long() {
   std::vector<size_t> up;
   for (size_t i = 1; i < options_.nodes; ++i) {
@@ -220,12 +277,35 @@ void PoolSim::be_away_for_long() {
   crash_holder(away, CrashKind::power);
   require_whole("a machine is away");
   if (!result_.failures.empty()) return;
-  setup_.lies = prng_.chance(0.5);
+  for (size_t i = 0; i < options_.clients; ++i) sim_.run(remove(i, *clients_.back()), minutes(10));
+  static_cast<void>(sim_.run(collect(*clients_.back(), minutes(10)), minutes(30)));
+  note_packs();
+  if (prng_.chance(0.5)) liars_.insert(away);
   sim_.node(away).restart();
   start_holder(away, false);
-  setup_.lies = false;
   sim_.run_for(minutes(3));
   require_whole("a machine is back");
+}
+
+// All that no head needs is found and buried, and then nothing of it is anywhere: neither what was forgotten by who was
+// away, nor what a repair has brought back.
+void PoolSim::give_space_back() {
+  if (equivocator_) return;
+  left_alone_ = true;
+  // Who noted an upload first may have had a clock that is a month ahead: then it waits for so much longer.
+  clients_.back()->node().jump_wall_clock(std::chrono::hours(24 * 100));
+  // The first notes uploads that were never committed, the second buries them; and each commit leaves packs behind.
+  for (int i = 0; i < kMostCollections && (i < 2 || last_commits_ > 0); ++i) {
+    const Status done = sim_.run(collect(*clients_.back(), Duration{}), std::chrono::hours(1));
+    if (!done) sim_.run_for(seconds(30));
+    if (!done && i + 1 == kMostCollections) failure("the garbage cannot be collected: " + to_string(done.error()));
+  }
+  note_packs();
+  if (packs_.size() > packs_in_head_)
+    failure("a pack that no head needs was not buried: " + packs_[packs_in_head_].id.short_hex() +
+            sim_.run(known_of(packs_[packs_in_head_].id)));
+  if (result_.failures.empty()) require_whole("garbage was collected", true);
+  left_alone_ = false;
 }
 
 void PoolSim::heal() {
@@ -233,12 +313,7 @@ void PoolSim::heal() {
     failure("the volume cannot be opened after the faults: " + to_string(opened.error()));
     return;
   }
-  auto packs = sim_.run(clients_.back()->volume().packs_in_use());
-  if (!packs) {
-    failure("the packs are not known: " + to_string(packs.error()));
-    return;
-  }
-  packs_ = std::move(*packs);
+  note_packs();
   left_alone_ = true;
   require_whole("after the faults");
   if (result_.failures.empty()) lose_some();

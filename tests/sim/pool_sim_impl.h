@@ -1,6 +1,6 @@
 #pragma once
-// PoolSim: the simulated pool of pool_sim.h; pool_sim.cpp has the machines, faults and clients, pool_sim_healing.cpp
-// what is required of holders that are left to themselves.
+// PoolSim: the simulated pool of pool_sim.h; pool_sim.cpp has the machines and faults, pool_sim_work.cpp the clients
+// and the model, pool_sim_healing.cpp what is required of holders that are left to themselves.
 
 #include "sim/identity.h"
 #include "sim/pool_machines.h"
@@ -16,16 +16,24 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 inline constexpr size_t kMarkerSize = 16;
+// A quiet minute of 300 nodes costs 7 s of a core: larger pools are not watched for the half hour that healing takes.
+inline constexpr size_t kLargePool = 100;
 
 struct Content {
   uint64_t seed = 0;
   size_t size = 0;
 };
 
-// What a path may hold: the last acknowledged content, and those whose commit's fate is not known.
+// What was ever put at a path, in the order in which its one writer did so; nullopt: it is not there. Commits whose
+// fate is not known are among them: each is at its place in that order, or never was.
 struct Path {
-  std::vector<std::optional<Content>> possible{std::nullopt};  // nullopt: not there
-  bool acknowledged = false;
+  std::vector<std::optional<Content>> versions{std::nullopt};
+  size_t floor = 0;  // seen or acknowledged: who begins to read now must not see one before it
+  size_t add(std::optional<Content> content) {
+    versions.push_back(content);
+    return versions.size() - 1;
+  }
+  void seen(size_t version) { floor = std::max(floor, version); }
 };
 
 // Objects of a crashed machine: the power went while they stood somewhere in the midst, so they are never run nor
@@ -86,15 +94,17 @@ class PoolSim {
   // pool_sim_healing.cpp
   void heal();
   void lose_some();
+  void give_space_back();
   void be_away_for_long();
-  struct Whole {  // of the head's packs
-    size_t missing = 0, twice = 0;
+  struct Whole {                              // of the head's packs
+    size_t missing = 0, twice = 0, dead = 0;  // slots; shards of packs that have a tombstone
     std::string example;
     PackId example_pack;
   };
   Task<Whole> look_at_packs();
   Task<std::string> known_of(PackId pack);
-  void require_whole(const std::string& when);
+  void note_packs();
+  void require_whole(const std::string& when, bool without_dead = false);
   Task<uint64_t> repair_cost(size_t holder);
   uint64_t bytes_moved() const;
   uint64_t rot_found() const;
@@ -105,16 +115,24 @@ class PoolSim {
     return holders_[holder] && holders_[holder]->ready() && !holders_[holder]->lies();
   }
   size_t down() const;
+  Duration some_days(int64_t most);
   static Task<void> make_faults(PoolSim& self);
   void one_fault();
 
   // Clients.
   static Task<void> act(PoolSim& self, size_t index, ClientMachine& me);
   Task<void> put(size_t index, ClientMachine& me);
+  Task<void> remove(size_t index, ClientMachine& me);
+  Task<Status> collect(ClientMachine& me, Duration orphan_grace);
+  Task<Status> commit(ClientMachine& me, volume::Transaction& transaction, Status done,
+                      std::map<std::string, size_t> versions);
+  size_t machine_of_client(ClientMachine& me) const { return me.node().index() - options_.nodes; }
+  void saw_head(size_t machine, uint64_t sequence, const Hash& hash, uint64_t at_least);
+  void not_corrupt(const char* what, const Error& error);
   Task<Status> put_file(volume::Transaction& transaction, std::string path, Content content);
   Task<void> get(ClientMachine& me);
-  // The path's content must be one of those that are possible. Errors of the read itself are handed on.
-  Task<Status> check(volume::View view, std::string path, std::vector<std::optional<Content>> possible, bool final);
+  // The path must have a content that it was given, none before `floor`. Errors of the read itself are handed on.
+  Task<Status> check(volume::View view, std::string path, size_t floor);
   Bytes bytes_of(Content content) const;
 
   PoolSimOptions options_;
@@ -130,12 +148,22 @@ class PoolSim {
   Bytes founding_;
   content::VolumeKey key_{};
   std::map<std::string, Path> paths_;
+  PackLog log_;
+  std::map<uint64_t, Hash> heads_;  // all that anybody saw
+  uint64_t highest_ = 0;
+  std::map<size_t, std::pair<uint64_t, Hash>> seen_;  // by machine: its last head
+  std::optional<size_t> equivocator_;
+  std::set<size_t> liars_;
+  std::vector<size_t> keepers_;  // of the volume's head, as it was founded
+  size_t keepers_lost_ = 0;
   std::vector<uint64_t> next_name_;
   uint64_t rot_limit_ = 0;
   uint32_t m_ = 0;
   std::set<size_t> destroyed_;        // they do not come back
-  std::vector<pool::PackRef> packs_;  // of the acknowledged head
-  bool left_alone_ = false;           // no fault is under way but those that heal() makes
+  std::vector<pool::PackRef> packs_;  // that must be kept: of the acknowledged head, then the others
+  size_t packs_in_head_ = 0;
+  uint64_t last_commits_ = 0;  // of the last collection
+  bool left_alone_ = false;    // no fault is under way but those that heal() makes
   bool over_ = false;
   PoolSimResult result_;
   env::TaskGroup checks_{sim_.executor()};
