@@ -7,7 +7,7 @@ namespace pool_simulation {
 
 void PoolSim::begin() {
   constexpr std::pair<uint32_t, uint32_t> kCodes[] = {{2, 2}, {4, 2}, {3, 3}, {5, 3}, {4, 4}};
-  if (options_.drawn) options_.healing = prng_.chance(0.4) && options_.nodes <= kLargePool;
+  if (options_.drawn) options_.healing = prng_.chance(0.25) && options_.nodes <= kLargePool;
   setup_.code = kCodes[prng_.below(std::size(kCodes))];
   if (prng_.chance(0.05)) setup_.code.reset();  // as the pool's size asks: (16, 8)
   // 24 holders of each pack among 30 nodes tell each other twenty times as much, and leave no room for liars.

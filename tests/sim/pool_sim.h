@@ -22,7 +22,7 @@ struct PoolSimOptions {
   // Afterwards the holders are left to themselves: machines are lost for good, come back with an empty disk, lie, or
   // are away for long, up to m of them at once; each time every pack must be whole again by a deadline.
   bool healing = false;
-  bool drawn = false;                      // two of five seeds of a pool of up to 100 do so
+  bool drawn = false;                      // one of four seeds of a pool of up to 100 do so
   std::function<void(PoolSetup&)> breaks;  // a rule, which must be noticed
   bool lying_disks = false;                // they do not keep what they said is synced: must be noticed
   Trace::Reader reader;                    // sees every line of the trace
