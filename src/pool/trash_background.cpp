@@ -86,8 +86,9 @@ env::Task<uint64_t> TrashImpl::give_up(StoreId store, uint64_t bytes) {
       chosen_bytes += entry.bytes;
       chosen.push_back(std::move(entry));
     }
+    if (chosen.empty()) continue;
     auto dropped = co_await purge_packs(std::move(chosen));
-    if (!dropped) break;
+    if (!dropped || *dropped == 0) break;  // none of it is there now: each was put off
     gone += *dropped;
   }
   co_return gone;

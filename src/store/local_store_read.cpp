@@ -116,23 +116,35 @@ env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
     auto shards = co_await with_log([&] { return log_.index().shards(after, kWalkStep); });
     if (!shards) co_return fail(std::move(shards.error()));
     if (shards->empty()) co_return outcome;
-    for (const ShardId& shard : *shards) {
-      if (closing_) break;
-      after = shard;
+    // Small ones together: a job for each would cost more than reading it.
+    const auto at_once = static_cast<uint64_t>(static_cast<double>(bytes_per_second) * kScrubPause);
+    for (size_t at = 0; at < shards->size() && !closing_;) {
       co_await stand_back();
       Rot rot;
-      auto read = co_await with_log([&]() -> Result<uint64_t> {
-        return located(shard, rot, [&](const IndexEntry& entry) -> Result<uint64_t> {
-          auto header = log_.read_header(shard, entry.place, true);
-          if (!header) return fail(std::move(header.error()));
-          auto bytes = log_.read_leaves(*header, 0, static_cast<uint32_t>(header->leaf_crcs.size()) - 1);
-          if (!bytes) return fail(std::move(bytes.error()));
-          return uint64_t{entry.place.blocks} * kBlockSize;
-        });
+      uint64_t bytes = 0;
+      auto read = co_await with_log([&]() -> Status {
+        Status failed;
+        do {
+          after = (*shards)[at++];
+          auto one = located(*after, rot, [&](const IndexEntry& entry) -> Result<uint64_t> {
+            auto header = log_.read_header(*after, entry.place, true);
+            if (!header) return fail(std::move(header.error()));
+            auto leaves = log_.read_leaves(*header, 0, static_cast<uint32_t>(header->leaf_crcs.size()) - 1);
+            if (!leaves) return fail(std::move(leaves.error()));
+            return uint64_t{entry.place.blocks} * kBlockSize;
+          });
+          bytes += one ? *one : kBlockSize;
+          if (!one && !rot.found && one.error().code != Code::not_found) failed = fail(std::move(one.error()));
+        } while (at < shards->size() && bytes < at_once && !rot.found);
+        return failed;
       });
-      if (rot.found) co_await drop_rotten(shard, rot);
-      if (!read && !rot.found && read.error().code != Code::not_found) outcome = fail(read.error());
-      unpaid += read ? *read : kBlockSize;
+      if (rot.found) co_await drop_rotten(*after, rot);
+      if (!read) outcome = fail(read.error());
+      if (bytes == 0) {  // the store is being opened anew
+        after = (*shards)[at++];
+        bytes = kBlockSize;
+      }
+      unpaid += bytes;
       const double seconds = static_cast<double>(unpaid) / static_cast<double>(bytes_per_second);
       if (seconds < kScrubPause) continue;
       co_await env::sleep_for(world_.clock,
