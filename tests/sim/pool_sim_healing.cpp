@@ -321,6 +321,9 @@ void PoolSim::heal() {
   left_alone_ = false;
   for (size_t i = 0; i < options_.nodes; ++i) {
     if (!holders_[i] || !holders_[i]->ready()) continue;
+    // All writers here are honest, and repair proves what it takes from others.
+    if (const uint64_t wrong = holders_[i]->holder().counters().writer_faults; wrong > 0 && counts(i))
+      failure(fmt::format("n{} was given {} shards that are not what their writers signed", i, wrong));
     result_.repairs += holders_[i]->healing().repair().counters().shards_rebuilt;
     result_.surplus_dropped += holders_[i]->healing().repair().counters().surplus_dropped;
   }
