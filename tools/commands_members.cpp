@@ -69,6 +69,33 @@ Command member_rm_command() {
           }};
 }
 
+Command device_add_command() {
+  return {"device add", "a further machine of mine that may add snapshots and never remove",
+          "cairn device add --append-only webserver     # prints a code, a secret, for `cairn join` on that machine\n"
+          "  cairn snapshots --volume backups-webserver   # here: what it has backed up",
+          [](CLI::App& app) {
+            auto name = std::make_shared<std::string>();
+            auto append_only = std::make_shared<bool>(false);
+            app.add_option("name", *name, "its name; its snapshots go into the volume backups-NAME")->required();
+            app.add_flag("--append-only", *append_only,
+                         "others refuse whatever it would remove (a full device: `cairn recover` with the phrase)")
+                ->required();
+            return [=](Context& context) {
+              int code = kDone;
+              Client* client = context.client(code);
+              if (client == nullptr) return code;
+              auto made = client->add_append_only_device(*name);
+              if (!made) return context.output.fail(*name, made.error());
+              if (context.output.json) {
+                context.output.emit({{"code", *made}, {"volume", "backups-" + *name}});
+              } else {
+                emit_text("{}\n", *made);
+              }
+              return static_cast<int>(kDone);
+            };
+          }};
+}
+
 Command device_rm_command() {
   return {
       "device rm", "revoke a device: lost, stolen or sold", "cairn device rm old-laptop", [](CLI::App& app) {
@@ -100,7 +127,7 @@ Command device_rm_command() {
 }  // namespace
 
 std::vector<Command> member_commands() {
-  return {member_ls_command(), member_rm_command(), device_rm_command()};
+  return {member_ls_command(), member_rm_command(), device_add_command(), device_rm_command()};
 }
 
 }  // namespace cairn::tools

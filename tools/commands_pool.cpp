@@ -164,35 +164,44 @@ Command invite_command() {
 }
 
 Command join_command() {
-  return {"join", "join a pool with a code from `cairn invite`", "cairn join cairn1... --store /srv/cairn --limit 200G",
-          [](CLI::App& app) {
-            auto flags = std::make_shared<DeviceFlags>();
-            auto code = std::make_shared<std::string>();
-            auto yes = std::make_shared<bool>(false);
-            app.add_option("code", *code, "the code")->required();
-            app.add_option("--name", flags->name, "this node's name (default: host name)");
-            app.add_flag("--yes", *yes, "do not ask whether the pool's fingerprint is right");
-            flags->declare(app, true);
-            return [=](Context& context) {
-              auto options = flags->options(context);
-              if (!options) return context.output.fail(context.home, options.error());
-              auto invite = read_invite(*code);
-              if (!invite) return context.output.fail("", invite.error());
-              if (!*yes) {
-                emit_text(stderr, "Pool {} with fingerprint {}\n", printable(invite->pool_name), invite->fingerprint);
-                if (!confirm("Is this the fingerprint that you were told?"))
-                  return context.output.fail("", Error{Code::cancelled, "the fingerprint was not confirmed"});
-              }
-              auto device = join_pool(*options, *code, user_name());
-              if (!device) return context.output.fail(context.home, device.error());
-              if (context.output.json) context.output.emit(device_json(*device, flags->phrase_out.empty()));
-              context.output.say(fmt::format("Joined pool {} ({}) as node {}.", printable(device->pool_name),
-                                             device->pool_id, device->node_id.substr(0, 8)));
-              const int result = hand_over_phrase(context.output, *device, flags->phrase_out);
-              context.output.say("Next: run `cairnd` here.");
-              return result;
-            };
-          }};
+  return {
+      "join", "join a pool with a code from `cairn invite` or `cairn device add`",
+      "cairn join cairn1... --store /srv/cairn --limit 200G", [](CLI::App& app) {
+        auto flags = std::make_shared<DeviceFlags>();
+        auto code = std::make_shared<std::string>();
+        auto yes = std::make_shared<bool>(false);
+        app.add_option("code", *code, "the code")->required();
+        app.add_option("--name", flags->name, "this node's name (default: host name)");
+        app.add_flag("--yes", *yes, "do not ask whether the pool's fingerprint is right");
+        flags->declare(app, true);
+        return [=](Context& context) {
+          auto options = flags->options(context);
+          if (!options) return context.output.fail(context.home, options.error());
+          if (is_device_code(*code)) {
+            auto device = join_device(*options, *code);
+            if (!device) return context.output.fail(context.home, device.error());
+            if (context.output.json) context.output.emit(device_json(*device, false));
+            context.output.say(fmt::format("Node {} of pool {} may add snapshots, and never remove: `cairn backup`.",
+                                           device->node_id.substr(0, 8), printable(device->pool_name)));
+            return static_cast<int>(kDone);
+          }
+          auto invite = read_invite(*code);
+          if (!invite) return context.output.fail("", invite.error());
+          if (!*yes) {
+            emit_text(stderr, "Pool {} with fingerprint {}\n", printable(invite->pool_name), invite->fingerprint);
+            if (!confirm("Is this the fingerprint that you were told?"))
+              return context.output.fail("", Error{Code::cancelled, "the fingerprint was not confirmed"});
+          }
+          auto device = join_pool(*options, *code, user_name());
+          if (!device) return context.output.fail(context.home, device.error());
+          if (context.output.json) context.output.emit(device_json(*device, flags->phrase_out.empty()));
+          context.output.say(fmt::format("Joined pool {} ({}) as node {}.", printable(device->pool_name),
+                                         device->pool_id, device->node_id.substr(0, 8)));
+          const int result = hand_over_phrase(context.output, *device, flags->phrase_out);
+          context.output.say("Next: run `cairnd` here.");
+          return result;
+        };
+      }};
 }
 
 Command recover_command() {

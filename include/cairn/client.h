@@ -212,6 +212,9 @@ class Client {
   Result<MemberReport> remove_member(const std::string& member);
   Result<NodeReport> find_device(const std::string& node);
   Result<NodeReport> revoke_device(const std::string& node);
+  // The code with which a further device of this member joins (join_device()) that may add snapshots to the volume
+  // "backups-NAME" and never remove. The code is a secret.
+  Result<std::string> add_append_only_device(const std::string& name);
 
   Result<VolumeReport> create_volume(const std::string& name, bool deduplicates);
   Result<std::vector<VolumeReport>> volumes();

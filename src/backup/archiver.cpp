@@ -23,7 +23,10 @@ Result<std::vector<Record>> records_of(const std::vector<volume::SnapshotInfo>& 
 env::Task<Result<ArchiveResult>> Archiver::Impl::run() {
   record_.id = world_.random.id<SnapshotId>();
   record_.summary.backup_start = world_.clock.wall_now();
-  if (record_.time == 0) record_.time = record_.summary.backup_start;
+  if (record_.time == 0) {
+    record_.time = record_.summary.backup_start;
+    record_.from_clock = true;
+  }
   CAIRN_CO_TRY(co_await choose_base());
   auto writer = co_await volume_.begin_snapshot(base_.is_zero() ? std::nullopt : std::optional(base_.hex()));
   if (!writer) co_return fail(std::move(writer.error()));

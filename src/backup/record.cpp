@@ -1,5 +1,7 @@
 #include "backup/record.h"
 
+#include <algorithm>
+
 #include "proto/backup.pb.h"
 #include "wire/message.h"
 
@@ -39,6 +41,17 @@ Result<SnapshotId> optional_id(const std::string& raw) {
 
 }  // namespace
 
+WallTime retention_time(const Record& record, WallTime witnessed, bool strictly) {
+  constexpr WallTime kTolerance = 3600LL * 1'000'000'000;  // of clocks that are kept well enough
+  if (witnessed == 0) return record.time;
+  if (record.time > witnessed + kTolerance) return witnessed;
+  if (!record.from_clock && !strictly) return record.time;
+  const WallTime took = std::max<WallTime>(record.summary.backup_end - record.summary.backup_start, 0);
+  // A run takes no weeks: a claim that it did would be another way to be older.
+  constexpr WallTime kLongest = 7LL * 24 * kTolerance;
+  return record.time < witnessed - std::min(took, kLongest) - kTolerance ? witnessed : record.time;
+}
+
 Bytes encode_record(const Record& record) {
   wire::BackupSnapshot message;
   message.set_version(kVersion);
@@ -55,6 +68,7 @@ Bytes encode_record(const Record& record) {
   message.set_set(record.set);
   message.set_program_version(record.program_version);
   message.set_partial(record.partial);
+  message.set_from_clock(record.from_clock);
   for_each_figure(record.summary, *message.mutable_summary(),
                   [](const auto& ours, auto, const auto& set) { set(ours); });
   return wire::encode(message);
@@ -84,6 +98,7 @@ Result<Record> decode_record(const std::string& id, ByteView details) {
                 .set = message->set(),
                 .program_version = message->program_version(),
                 .partial = message->partial(),
+                .from_clock = message->from_clock(),
                 .summary = {}};
   for_each_figure(record.summary, *message->mutable_summary(),
                   [](auto& ours, auto theirs, const auto&) { ours = theirs; });

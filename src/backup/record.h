@@ -35,10 +35,16 @@ struct Record {
   std::vector<std::string> tags, excludes;
   std::string set;  // of `backup --set`
   std::string program_version;
-  bool partial = false;  // a checkpoint of a run that has not ended
+  bool partial = false;     // a checkpoint of a run that has not ended
+  bool from_clock = false;  // `time` is what the machine took the time for; else a person gave it
   Summary summary;
   bool operator==(const Record&) const = default;
 };
+
+// When it was made, for retention: `witnessed` is when the keepers saw it saved. A time later than that is not
+// believed, nor one from a clock that was behind by more than the run took; a time that a person gave may be earlier.
+// `strictly`: nobody's word is taken for an earlier time (of a device that may only add).
+WallTime retention_time(const Record& record, WallTime witnessed, bool strictly);
 
 Bytes encode_record(const Record& record);
 // `id`: what the volume calls the snapshot. Code::corrupt when the details are not of the form.

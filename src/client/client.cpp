@@ -98,6 +98,10 @@ Result<NodeReport> Client::revoke_device(const std::string& node) {
   return impl_->core->run<NodeReport>([&] { return client::revoke_device(*impl_->core, node); });
 }
 
+Result<std::string> Client::add_append_only_device(const std::string& name) {
+  return impl_->core->run<std::string>([&] { return client::add_append_only_device(*impl_->core, name); });
+}
+
 Result<VolumeReport> Client::create_volume(const std::string& name, bool deduplicates) {
   return impl_->core->run<VolumeReport>([&] { return client::create_volume(*impl_->core, name, deduplicates); });
 }

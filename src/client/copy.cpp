@@ -94,6 +94,7 @@ env::Task<Result<CopyReport>> copy_snapshots(Core& from, Core& core, CopyOptions
     with.about.original = first_name(one.record);
     with.about.parent = {};
     with.about.summary = {};
+    with.about.from_clock = false;  // it is saved long after
     with.on_progress = [&](const backup::ArchiveProgress& now) {
       meter.progress.files_done = files_before + now.files_done;
       meter.progress.bytes_done = bytes_before + now.bytes_done;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "backup/record.h"
 #include "os/memory.h"
 
 namespace cairn::client {
@@ -49,6 +50,7 @@ Result<std::unique_ptr<Core>> Core::open(const ClientOptions& options) {
 
   std::unique_ptr<Core> core(new Core(std::move(log), std::move(real), std::move(home), std::move(kept->identity)));
   core->backups_name_ = options.backups;
+  core->grant_ = std::move(kept->grant);
   core->peers_ = std::make_unique<peer::Peers>(core->world_, core->identity_, std::move(*membership),
                                                peer::PeersOptions{.serve = false});
   core->peers_->on_change([c = core.get()] { c->membership_changed_ = true; });
@@ -117,8 +119,14 @@ std::optional<volume::VolumeEntry> Core::seen_volume(const std::string& name) co
 
 env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, Adjust adjust) {
   std::optional<volume::VolumeEntry> entry;
+  if (grant_) {
+    if (name != grant_->name && name != "backups")
+      co_return fail(Code::not_found, "this device may only add snapshots to " + grant_->name);
+    entry = volume::VolumeEntry{
+        .name = grant_->name, .volume = grant_->volume, .founding = grant_->founding, .deduplicates = true};
+  }
   // Who says how it is opened may know a head of it: then nobody needs to be asked while the pool is away.
-  if (adjust && !settled_) entry = seen_volume(name);
+  if (!entry && adjust && !settled_) entry = seen_volume(name);
   if (!entry && create && made_at_first_use(name)) {
     auto made = co_await account_->find_or_create(name, name == "backups");
     if (!made && adjust && made.error().code != Code::wrong_phrase) entry = seen_volume(name);
@@ -132,7 +140,8 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   }
   if (const auto open = volumes_.find(entry->volume); open != volumes_.end()) co_return open->second.get();
 
-  auto keys = account_->open_volume_keys(*entry);
+  auto keys = grant_ ? Result<content::VolumeKeys>(content::VolumeKeys::derive(grant_->key, grant_->volume))
+                     : account_->open_volume_keys(*entry);
   if (!keys) co_return fail(std::move(keys.error()), name);
   auto opened = std::make_unique<OpenVolume>();
   opened->entry = *entry;
@@ -144,6 +153,16 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   volume::VolumeOptions options{.deduplicates = entry->deduplicates,
                                 .high_water_path = home_.file("heads/" + entry->volume.hex())};
   options.root_owner = this_user();
+  options.append_only = append_only();
+  options.may_vanish = [](const volume::SnapshotInfo& info) {
+    if (!backup::SnapshotId::from_hex_text(info.name)) return false;
+    const auto record = backup::decode_record(info.name, info.details);
+    return record && record->partial;
+  };
+  options.on_recovered = [this](const std::string& snapshot, const NodeId& device) {
+    log_->error("snapshot_put_back", "snapshot={} was_taken_out_by=\"{}\"", snapshot.substr(0, 8), node_name(device));
+  };
+  opened->append_only = grant_ || entry->name.starts_with(kAppendOnlyPrefix);
   options.name_of_node = [this](const NodeId& node) { return node_name(node); };
   if (adjust) CAIRN_CO_TRY(co_await adjust(*entry, options));
   auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
@@ -166,11 +185,17 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   co_return result;
 }
 
+Status Core::refuse_append_only() const {
+  if (!append_only()) return {};
+  return fail(Code::denied, "this device may add snapshots and never remove: do it on another device of yours");
+}
+
 volume::RootOwner this_user() {
   return {.uid = ::geteuid(), .gid = ::getegid()};
 }
 
 env::Task<void> Core::adapt_keepers(OpenVolume& open) {
+  if (append_only()) co_return;
   auto account = co_await account_->adapt_keepers();
   if (!account) log_->warning("account_keepers_not_adapted", "error={}", to_string(account.error()));
   auto head = co_await open.head_register->adapt_keepers();

@@ -21,6 +21,9 @@ namespace cairn::client {
 // How long a command waits for the pool before it says that too few peers can be reached.
 inline constexpr Duration kSettleTimeout = std::chrono::seconds(10);
 
+// Volumes that were made for devices which may only add: "backups-NAME".
+inline constexpr std::string_view kAppendOnlyPrefix = "backups-";
+
 // Who runs this process: the root of a volume that nobody has owned yet becomes theirs.
 volume::RootOwner this_user();
 
@@ -30,6 +33,7 @@ struct OpenVolume {
   std::unique_ptr<volume::HeadRegister> head;
   std::unique_ptr<volume::PackIo> packs;
   std::unique_ptr<volume::Volume> volume;
+  bool append_only = false;  // made for a device that may only add to it
 };
 
 class Core {
@@ -60,6 +64,9 @@ class Core {
   std::string node_name(const NodeId& node);
   // What the person should hear of beside the result; taken away by this. On the caller's thread, after run().
   std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
+  // This device may add snapshots to one volume, and nothing else: Code::denied.
+  Status refuse_append_only() const;
+  bool append_only() const { return identity_.certificate.append_only; }
 
   // Runs the task made by `start` on the strand and waits for its result on the caller's thread. interrupt() ends it
   // with Code::interrupted; that the pool refuses this device ends it with Code::denied, unless it goes on then.
@@ -99,6 +106,7 @@ class Core {
   Home home_;
   std::string backups_name_;
   peer::Identity identity_;
+  std::optional<Home::Grant> grant_;
   std::unique_ptr<peer::Peers> peers_;
   std::unique_ptr<pool::PoolClient> pool_;
   std::unique_ptr<volume::Account> account_;

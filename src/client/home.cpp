@@ -54,29 +54,59 @@ Result<Home::Kept> Home::identity() const {
   auto kept = wire::decode<wire::HomeIdentity>(ByteView(*bytes));
   if (!kept) return fail(kept.error(), file("identity"));
   crypto::Key seed, secret;
-  if (kept->device_seed().size() != seed.size() || kept->account_secret().size() != secret.size())
+  const bool restricted = kept->has_grant();
+  if (kept->device_seed().size() != seed.size() || kept->account_secret().size() != (restricted ? 0 : secret.size()))
     return fail(Code::corrupt, file("identity"));
   std::memcpy(seed.data(), kept->device_seed().data(), seed.size());
-  std::memcpy(secret.data(), kept->account_secret().data(), secret.size());
+  if (!restricted) std::memcpy(secret.data(), kept->account_secret().data(), secret.size());
   auto certificate = peer::Certificate::parse(as_bytes(kept->certificate()));
   if (!certificate) return fail(certificate.error(), file("identity"));
   auto device = crypto::PrivateKey::from_seed(seed);
   if (certificate->device_key != device.public_key())
     return fail(Code::corrupt, file("identity") + ": certificate of another device");
+  std::optional<Grant> grant;
+  if (restricted) {
+    auto read = read_grant(kept->grant());
+    if (!read || !certificate->append_only || certificate->volume != read->volume)
+      return fail(Code::corrupt, file("identity"));
+    grant = std::move(*read);
+  }
   return Kept{.identity = {.pool = certificate->pool,
                            .node = certificate->node,
                            .device = std::move(device),
-                           .member = peer::MemberKeys::derive(secret),
+                           .member = restricted ? peer::MemberKeys::public_only(certificate->member_key)
+                                                : peer::MemberKeys::derive(secret),
                            .certificate = *certificate},
-              .pending = kept->pending()};
+              .pending = kept->pending(),
+              .grant = std::move(grant)};
 }
 
-Status Home::save_identity(const peer::Identity& identity, bool pending) const {
+Result<Home::Grant> read_grant(const wire::VolumeGrant& message) {
+  Home::Grant grant{.name = message.name(), .founding = to_bytes(message.founding())};
+  auto volume = VolumeId::from(message.volume());
+  if (!volume || message.key().size() != grant.key.size()) return fail(Code::corrupt, "a grant");
+  grant.volume = *volume;
+  std::memcpy(grant.key.data(), message.key().data(), grant.key.size());
+  return grant;
+}
+
+void put_grant(const Home::Grant& grant, wire::VolumeGrant& message) {
+  message.set_name(grant.name);
+  message.set_volume(grant.volume.raw());
+  message.set_founding(to_string(ByteView(grant.founding)));
+  message.set_key(grant.key.data(), grant.key.size());
+}
+
+Status Home::save_identity(const peer::Identity& identity, bool pending, const std::optional<Grant>& grant) const {
   CAIRN_TRY(disk_.make_dirs(path_));
   wire::HomeIdentity kept;
   kept.set_pool(identity.pool.raw());
   kept.set_device_seed(identity.device.seed().data(), identity.device.seed().size());
-  kept.set_account_secret(identity.member.secret.data(), identity.member.secret.size());
+  if (grant) {
+    put_grant(*grant, *kept.mutable_grant());
+  } else {
+    kept.set_account_secret(identity.member.secret.data(), identity.member.secret.size());
+  }
   kept.set_certificate(to_string(ByteView(identity.certificate.encoded)));
   kept.set_pending(pending);
   return env::write_file(disk_, file("identity"), wire::encode(kept));

@@ -24,6 +24,10 @@
 #include "env/world.h"
 #include "peer/membership.h"
 
+namespace cairn::wire {
+class VolumeGrant;
+}
+
 namespace cairn::client {
 
 class Home {
@@ -37,12 +41,20 @@ class Home {
   bool exists() const;
 
   // A join that was begun and not answered leaves a pending identity, so that it can be asked again.
+  // `grant`: of an append-only device, which has nothing else of its member's secrets.
+  struct Grant {
+    std::string name;
+    VolumeId volume;
+    Bytes founding;
+    crypto::Key key{};
+  };
   struct Kept {
     peer::Identity identity;
     bool pending = false;
+    std::optional<Grant> grant = {};
   };
   Result<Kept> identity() const;
-  Status save_identity(const peer::Identity& identity, bool pending) const;
+  Status save_identity(const peer::Identity& identity, bool pending, const std::optional<Grant>& grant = {}) const;
 
   Result<Config> config() const;
   Result<std::string> config_text() const;
@@ -69,5 +81,12 @@ class Home {
   env::Disk& disk_;
   std::string path_;
 };
+
+// What the code of a further device begins with (wire.DeviceCode).
+inline constexpr std::string_view kDeviceCodePrefix = "cairndev1";
+
+// Code::corrupt.
+Result<Home::Grant> read_grant(const wire::VolumeGrant& message);
+void put_grant(const Home::Grant& grant, wire::VolumeGrant& message);
 
 }  // namespace cairn::client

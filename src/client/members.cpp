@@ -1,7 +1,11 @@
 #include "client/members.h"
 
+#include "client/home.h"
 #include "client/report.h"
+#include "crypto/hash.h"
+#include "peer/names.h"
 #include "proto/common.pb.h"
+#include "proto/home.pb.h"
 #include "proto/membership.pb.h"
 
 namespace cairn::client {
@@ -95,6 +99,39 @@ env::Task<Result<NodeReport>> revoke_device(Core& core, std::string node) {
   CAIRN_CO_TRY(co_await ask_daemon(core, std::move(request)));
   found->state = "removed";
   co_return found;
+}
+
+env::Task<Result<std::string>> add_append_only_device(Core& core, std::string name) {
+  CAIRN_CO_TRY(core.refuse_append_only());
+  CAIRN_CO_TRY(peer::check_name(name));
+  if (name.empty() || name.find('/') != std::string::npos) co_return fail(Code::bad_input, "a device needs a name");
+  auto settled = co_await core.settle();
+  if (!settled) co_return fail(std::move(settled.error()));
+  const std::string volume = std::string(kAppendOnlyPrefix) + name;
+  auto entry = co_await core.account().find_or_create(volume, true);
+  if (!entry) co_return fail(std::move(entry.error()), volume);
+  auto key = core.account().volume_key(*entry);
+  if (!key) co_return fail(std::move(key.error()), volume);
+  crypto::Key seed;
+  core.world().random.fill(seed);
+  const auto device = crypto::PrivateKey::from_seed(seed);
+  const auto certificate = peer::Certificate::issue(core.identity().member, core.identity().pool, device.public_key(),
+                                                    std::move(name), core.world().clock.wall_now(), entry->volume);
+  wire::DeviceCode code;
+  code.set_pool_name(core.peers().membership().pool_name());
+  code.set_device_seed(seed.data(), seed.size());
+  code.set_certificate(to_string(ByteView(certificate.encoded)));
+  put_grant({.name = volume, .volume = entry->volume, .founding = entry->founding, .key = *key}, *code.mutable_grant());
+  constexpr int kAddresses = 8;  // of this device first: it was running just now
+  if (auto own = core.home().daemon_address()) code.add_addresses(own->text());
+  for (const peer::NodeInfo& node : core.peers().membership().nodes()) {
+    if (code.addresses_size() >= kAddresses) break;
+    for (const env::Address& address : node.addresses) code.add_addresses(address.text());
+  }
+  Bytes bytes = wire::encode(code);
+  const Hash check = crypto::sha256(bytes);
+  append(bytes, check.view().first(4));
+  co_return std::string(kDeviceCodePrefix) + to_hex(bytes);
 }
 
 }  // namespace cairn::client

@@ -48,6 +48,7 @@ const char* name_of(volume::CollectProgress::Phase phase) {
 }  // namespace
 
 env::Task<Result<PruneReport>> prune_volumes(Core& core, PruneOptions options) {
+  CAIRN_CO_TRY(core.refuse_append_only());
   volume::CollectOptions collect{.dry_run = options.dry_run};
   CAIRN_CO_TRY(set_max_unused(options.max_unused, collect));
   collect.max_recode_bytes = kRecodeStep;

@@ -109,6 +109,7 @@ class Cutter {
 }  // namespace
 
 env::Task<Result<RewriteReport>> rewrite_snapshots(Core& core, RewriteOptions options) {
+  if (options.forget) CAIRN_CO_TRY(core.refuse_append_only());
   std::vector<std::string> all;
   auto excludes = read_patterns(options.excludes, options.exclude_files, false, all);
   if (!excludes) co_return fail(std::move(excludes.error()));
@@ -132,7 +133,10 @@ env::Task<Result<RewriteReport>> rewrite_snapshots(Core& core, RewriteOptions op
     backup::Record record = one.record;
     if (!options.new_host.empty()) record.host = options.new_host;
     if (options.new_time) record.time = *options.new_time;
-    if (cutter.removed() == 0 && record == one.record) continue;
+    // It is saved long after: from here on the time is what it was believed to be.
+    if (!options.new_time) record.time = backup::retention_time(one.record, one.info.created, (*backups)->append_only);
+    record.from_clock = false;
+    if (cutter.removed() == 0 && options.new_host.empty() && !options.new_time) continue;
     if (record.original.is_zero()) record.original = record.id;
     record.id = core.world().random.id<backup::SnapshotId>();
     record.summary.total_files_processed -= std::min(record.summary.total_files_processed, cutter.files());

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "client/home.h"
+#include "crypto/hash.h"
 #include "os/real_world.h"
 #include "peer/domains.h"
 #include "peer/names.h"
 #include "peer/newcomer.h"
+#include "proto/home.pb.h"
 #include "proto/membership.pb.h"
 
 namespace cairn {
@@ -236,11 +238,59 @@ Result<NewDevice> recover_device(const DeviceOptions& device, const std::string&
   return describe(identity, membership->pool_name(), false);
 }
 
+bool is_device_code(const std::string& code) {
+  return code.starts_with(client::kDeviceCodePrefix);
+}
+
+Result<NewDevice> join_device(const DeviceOptions& device, const std::string& code) {
+  Workbench bench;
+  const Home home(bench.world.disk, device.home);
+  CAIRN_TRY(refuse_existing(home));
+  const auto wrong = [] { return fail(Code::bad_input, "not a code of `cairn device add`: was all of it copied?"); };
+  if (!is_device_code(code)) return wrong();
+  auto bytes = from_hex(std::string_view(code).substr(client::kDeviceCodePrefix.size()));
+  if (!bytes || bytes->size() < 4) return wrong();
+  const ByteView body = ByteView(*bytes).first(bytes->size() - 4);
+  if (!equal(crypto::sha256(body).view().first(4), ByteView(*bytes).last(4))) return wrong();
+  auto message = wire::decode<wire::DeviceCode>(body);
+  if (!message) return wrong();
+  auto grant = client::read_grant(message->grant());
+  auto certificate = peer::Certificate::parse(as_bytes(message->certificate()));
+  crypto::Key seed;
+  if (!grant || !certificate || message->device_seed().size() != seed.size()) return wrong();
+  std::memcpy(seed.data(), message->device_seed().data(), seed.size());
+  DeviceOptions named = device;
+  named.node_name = certificate->node_name;
+  auto config = make_config(named);
+  if (!config) return fail(std::move(config.error()));
+  const peer::Identity identity{.pool = certificate->pool,
+                                .node = certificate->node,
+                                .device = crypto::PrivateKey::from_seed(seed),
+                                .member = peer::MemberKeys::public_only(certificate->member_key),
+                                .certificate = *certificate};
+  bench.real.set_identity(seed);
+  Result<peer::Membership> membership = fail(Code::unreachable, "the code names no address");
+  for (const std::string& text : message->addresses()) {
+    auto address = env::Address::parse(text);
+    if (!address) continue;
+    membership = bench.real.block_on(peer::fetch_membership(bench.world, identity, *address, kJoinTimeout));
+    if (membership || membership.error().code == Code::denied) break;
+  }
+  if (!membership) return fail(std::move(membership.error()));
+  CAIRN_TRY(bench.world.disk.make_dirs(device.home));
+  CAIRN_TRY(make_stores(bench.world.disk, config->stores));
+  CAIRN_TRY(home.save_config_text(client::format_config(*config)));
+  CAIRN_TRY(home.save_membership(*membership));
+  CAIRN_TRY(home.save_identity(identity, false, *grant));
+  return describe(identity, membership->pool_name(), false);
+}
+
 Result<RecoveryKit> recovery_kit(const std::string& path) {
   Workbench bench;
   const Home home(bench.world.disk, path);
   auto kept = home.identity();
   if (!kept) return fail(std::move(kept.error()));
+  if (kept->grant) return fail(Code::denied, "this device may only add snapshots: it does not have the phrase");
   auto membership = home.membership();
   if (!membership) return fail(std::move(membership.error()));
   RecoveryKit kit{.phrase = crypto::phrase_from_secret(kept->identity.member.secret),

@@ -45,6 +45,7 @@ env::Task<Result<ForgetReport>> forget_snapshots(Core& core, ForgetOptions optio
   if (!by) co_return fail(std::move(by.error()));
   if (policy.empty() && options.names.empty())
     co_return fail(Code::bad_input, "no policy was given, so no snapshot is removed (for instance --keep-last 7)");
+  CAIRN_CO_TRY(core.refuse_append_only());
   auto backups = co_await open_backups(core, false);
   if (!backups) co_return fail(std::move(backups.error()));
   const bool by_name = !options.names.empty();
@@ -57,17 +58,22 @@ env::Task<Result<ForgetReport>> forget_snapshots(Core& core, ForgetOptions optio
   } else {
     std::map<backup::SnapshotId, volume::SnapshotInfo> infos;
     std::vector<backup::Record> records;
+    std::map<backup::SnapshotId, WallTime> claimed;
     for (FoundSnapshot& one : *chosen) {
+      // What a policy counts by is not what a machine's clock says, but when the keepers saw it.
+      claimed.emplace(one.record.id, one.record.time);
+      one.record.time = backup::retention_time(one.record, one.info.created, (*backups)->append_only);
       infos.emplace(one.record.id, std::move(one.info));
       records.push_back(std::move(one.record));
     }
     for (const backup::Group& group : backup::group(std::move(records), *by)) {
-      const auto verdicts = backup::judge(policy, group.snapshots, core.world().clock.wall_now(), local_offset);
+      const auto verdicts = backup::judge(policy, group.snapshots, (*backups)->volume->witnessed_now(), local_offset);
       ForgetReport::Group out{.host = group.host, .paths = group.paths, .tags = group.tags, .keep = {}, .remove = {}};
       bool one_is_left = false;
       for (size_t i = 0; i < verdicts.size(); ++i) {
         const backup::Record& record = group.snapshots[i];
         SnapshotReport snapshot = report_of(record, infos.at(record.id));
+        snapshot.time = claimed.at(record.id);
         if (verdicts[i].keep) {
           one_is_left = one_is_left || !record.partial;
           out.keep.push_back({std::move(snapshot), verdicts[i].reasons});
@@ -90,6 +96,7 @@ env::Task<Result<ForgetReport>> forget_snapshots(Core& core, ForgetOptions optio
 }
 
 env::Task<Result<TagReport>> tag_snapshots(Core& core, TagOptions options) {
+  CAIRN_CO_TRY(core.refuse_append_only());
   const bool changes_by_degrees = !options.add.empty() || !options.remove.empty();
   if (options.set.has_value() == changes_by_degrees)
     co_return fail(Code::bad_input, "say either --set, or --add and --remove");

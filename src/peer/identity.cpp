@@ -30,15 +30,26 @@ Status check_signed(const wire::Signed& message, std::string_view domain) {
 }
 
 MemberId MemberKeys::id() const {
-  return id_cast<MemberId>(crypto::sha256(member.public_key()));
+  return id_cast<MemberId>(crypto::sha256(public_key));
 }
 
 MemberKeys MemberKeys::derive(const crypto::AccountSecret& secret) {
   const auto key = [&](std::string_view use) { return crypto::hkdf_sha256(secret, {as_bytes(use)}); };
-  return MemberKeys{.secret = secret,
-                    .member = crypto::PrivateKey::from_seed(key(kUseMemberKey)),
-                    .key_slot = key(kUseKeySlot),
-                    .account = key(kUseAccount)};
+  MemberKeys keys{.secret = secret,
+                  .member = crypto::PrivateKey::from_seed(key(kUseMemberKey)),
+                  .key_slot = key(kUseKeySlot),
+                  .account = key(kUseAccount),
+                  .public_key = {}};
+  keys.public_key = keys.member.public_key();
+  return keys;
+}
+
+MemberKeys MemberKeys::public_only(ByteView public_key) {
+  return MemberKeys{.secret = {},
+                    .member = crypto::PrivateKey::from_seed({}),
+                    .key_slot = {},
+                    .account = {},
+                    .public_key = to_bytes(public_key)};
 }
 
 Status check_name(std::string_view name) {
@@ -60,12 +71,20 @@ Result<Certificate> Certificate::parse(const wire::Signed& message) {
   CAIRN_TRY(check_name(body->node_name()));
   auto pool = PoolId::from(body->pool());
   if (!pool) return fail(Code::corrupt, "a certificate without a pool");
+  VolumeId volume;
+  if (body->append_only()) {
+    auto named = VolumeId::from(body->volume());
+    if (!named) return fail(Code::corrupt, "a certificate to add to no volume");
+    volume = *named;
+  }
   return Certificate{.pool = *pool,
                      .node = id_cast<NodeId>(crypto::sha256(as_bytes(body->device_key()))),
                      .member = id_cast<MemberId>(crypto::sha256(as_bytes(message.public_key()))),
                      .device_key = to_bytes(body->device_key()),
                      .member_key = to_bytes(message.public_key()),
                      .node_name = body->node_name(),
+                     .append_only = body->append_only(),
+                     .volume = volume,
                      .encoded = wire::encode(message)};
 }
 
@@ -76,19 +95,25 @@ Result<Certificate> Certificate::parse(ByteView signed_message) {
 }
 
 Certificate Certificate::issue(const MemberKeys& owner, const PoolId& of_pool, ByteView device, std::string name,
-                               WallTime created) {
+                               WallTime created, std::optional<VolumeId> append_only_to) {
   wire::DeviceCertificate body;
   body.set_version(1);
   body.set_pool(of_pool.raw());
   body.set_device_key(device.data(), device.size());
   body.set_node_name(name);
   body.set_created(created);
+  if (append_only_to) {
+    body.set_append_only(true);
+    body.set_volume(append_only_to->raw());
+  }
   return Certificate{.pool = of_pool,
                      .node = id_cast<NodeId>(crypto::sha256(device)),
                      .member = owner.id(),
                      .device_key = to_bytes(device),
                      .member_key = owner.member.public_key(),
                      .node_name = std::move(name),
+                     .append_only = append_only_to.has_value(),
+                     .volume = append_only_to.value_or(VolumeId{}),
                      .encoded = sign_message(owner.member, kDomainDevice, wire::encode(body))};
 }
 

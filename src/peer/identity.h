@@ -27,8 +27,10 @@ struct MemberKeys {
   crypto::PrivateKey member;  // HKDF(A, "cairn/v1/member")
   crypto::Key key_slot;       // HKDF(A, "cairn/v1/key-slot"): wraps volume keys
   crypto::Key account;        // HKDF(A, "cairn/v1/account"): seals the account record
+  Bytes public_key;           // of the member; an append-only device has nothing else, the keys above are zeros
   MemberId id() const;
   static MemberKeys derive(const crypto::AccountSecret& secret);
+  static MemberKeys public_only(ByteView public_key);
 };
 
 // A checked DeviceCertificate.
@@ -38,13 +40,15 @@ struct Certificate {
   MemberId member;
   Bytes device_key, member_key;
   std::string node_name;
-  Bytes encoded;  // wire.Signed
+  bool append_only = false;  // a device that may add to `volume` and never remove
+  VolumeId volume = {};      // then: the only one that it may write to
+  Bytes encoded;             // wire.Signed
   // Code::corrupt, unsupported, bad_input (the name). Whether the member is in the pool is Membership::admits()'s
   // question.
   static Result<Certificate> parse(ByteView signed_message);
   static Result<Certificate> parse(const wire::Signed& message);
   static Certificate issue(const MemberKeys& owner, const PoolId& of_pool, ByteView device, std::string name,
-                           WallTime created);
+                           WallTime created, std::optional<VolumeId> append_only_to = {});
 };
 
 // This device in this pool.

@@ -306,6 +306,7 @@ Result<bool> MemberLog::append(const wire::LogRecord& record) {
   auto certificate = Certificate::parse(record.certificate());
   if (!certificate) return fail(std::move(certificate.error()));
   if (certificate->pool != pool_) return fail(Code::denied, "a log entry by a device of another pool");
+  if (certificate->append_only) return fail(Code::denied, "a log entry by a device that may only add snapshots");
   if (certificate->node != *author || as_text(certificate->device_key) != record.entry().public_key()) {
     return fail(Code::corrupt, "a log entry that its author did not sign");
   }

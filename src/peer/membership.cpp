@@ -197,7 +197,7 @@ Status Membership::admits(const Certificate& certificate) const {
 }
 
 bool Membership::is_admin(const Certificate& certificate) const {
-  return state_->admits(certificate) && member(certificate.member)->role == Role::admin;
+  return !certificate.append_only && state_->admits(certificate) && member(certificate.member)->role == Role::admin;
 }
 
 Result<bool> Membership::add_log(const wire::LogRecord& record) {

@@ -77,6 +77,10 @@ Result<Tombstone> FateCheck::check(const wire::Signed& statement) const {
   if (signer == signers_.end()) return fail(Code::denied, "tombstone: no certificate of its signer");
   if (signer->second.member != owner->second.owner)
     return fail(Code::denied, "tombstone: signed by another than the volume's owner");
+  // It may add to its volume, and so have back what it adds again; it removes nothing.
+  const peer::Certificate& by = signer->second;
+  if (by.append_only && (tombstone->fate != Fate::kept || by.volume != tombstone->volume))
+    return fail(Code::denied, "tombstone: signed by a device that may only add snapshots");
   CAIRN_TRY(peer::check_signed(statement, peer::kDomainFate));
   return tombstone;
 }

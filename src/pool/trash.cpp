@@ -167,6 +167,8 @@ env::Task<Result<Reply>> TrashImpl::reconcile(Request request) {
   auto owner = owner_of_volume(as_bytes(message->founding()), peers_.identity().pool);
   if (!owner) co_return fail(std::move(owner.error()));
   if (request.member != owner->owner) co_return fail(Code::denied, "not the volume's owner");
+  if (request.certificate->append_only && request.certificate->volume != owner->volume)
+    co_return fail(Code::denied, "a device that may only add to another volume");
   auto first = PackId::from(message->first());
   auto last = PackId::from(message->last());
   if (!first || !last) co_return fail(Code::bad_input, "malformed range");

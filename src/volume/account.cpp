@@ -113,7 +113,7 @@ class Account::Impl {
         options_(std::move(options)),
         owned_(std::move(owned)),
         transport_(&transport),
-        founding_(account_founding(identity_.pool, identity_.member.member.public_key())),
+        founding_(account_founding(identity_.pool, identity_.member.public_key)),
         one_at_a_time_(world.executor, 1) {}
 
   struct Record {
@@ -469,9 +469,13 @@ env::Task<Status> Account::adapt_keepers() {
   co_return done;
 }
 
+Result<crypto::Key> Account::volume_key(const VolumeEntry& entry) const {
+  return impl_->volume_key(entry, KeySlot::Type::account,
+                           [&](const KeySlot&) { return Result<crypto::Key>(impl_->identity_.member.key_slot); });
+}
+
 Result<content::VolumeKeys> Account::open_volume_keys(const VolumeEntry& entry) const {
-  auto key = impl_->volume_key(entry, KeySlot::Type::account,
-                               [&](const KeySlot&) { return Result<crypto::Key>(impl_->identity_.member.key_slot); });
+  auto key = volume_key(entry);
   if (!key) return fail(std::move(key.error()));
   return content::VolumeKeys::derive(*key, entry.volume);
 }

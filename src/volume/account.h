@@ -63,6 +63,8 @@ class Account {
   // Moves the account to the keepers that suit the pool now.
   env::Task<Status> adapt_keepers();
 
+  // The key itself, for a device that is given this volume alone.
+  Result<crypto::Key> volume_key(const VolumeEntry& entry) const;
   // The key from the slot of the account. Code::wrong_phrase when it was wrapped for somebody else.
   Result<content::VolumeKeys> open_volume_keys(const VolumeEntry& entry) const;
   // From a passphrase slot. Code::not_found (there is none), wrong_phrase. Takes about 100 ms: call from Workers.

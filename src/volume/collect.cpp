@@ -39,6 +39,9 @@ class Collector {
       auto head = co_await host_.latest();
       if (!head) co_return fail(std::move(head.error()));
       head_ = *head;
+      if (host_.unsettled())
+        co_return fail(Code::damaged,
+                       "what a device that may only add has replaced cannot be read: nothing is removed");
       if (head_->state.sequence == 0) co_return report_;
       CAIRN_CO_TRY(co_await look());
       std::map<PackId, pool::PackRef> apart;
@@ -94,7 +97,7 @@ class Collector {
 
   // What the head has, and what is live by it. Of an earlier try what is marked stays marked.
   env::Task<Status> look() {
-    const WallTime now = host_.world().clock.wall_now();
+    const WallTime now = host_.witnessed_now();
     packs_.clear();
     dead_.clear();
     snapshots_.clear();
@@ -261,7 +264,7 @@ class Collector {
 
   // The edits that take away what is dead.
   void plan() {
-    const WallTime now = host_.world().clock.wall_now();
+    const WallTime now = host_.witnessed_now();
     const uint64_t next = head_->state.sequence + 1;
     const uint64_t commits = report_.commits;
     report_ = {.copied_packs = report_.copied_packs, .copied_bytes = report_.copied_bytes, .commits = commits};

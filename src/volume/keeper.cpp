@@ -13,9 +13,11 @@ class PeerKeeper final : public Keeper {
 
   void serve(peer::Peers& peers) {
     using enum wire::Method;
-    for (const wire::Method method : {register_prepare, register_accept, register_peek}) {
+    for (const wire::Method method : {register_prepare, register_accept, register_peek, register_retained}) {
       peers.serve(method, peer::Access::members, [server = std::weak_ptr(server_)](peer::Request request) {
-        return answer(server.lock(), request.method, request.member, std::move(request.body));
+        Requester from(request.member);
+        if (request.certificate->append_only) from.only = id_cast<RegisterId>(request.certificate->volume);
+        return answer(server.lock(), request.method, from, std::move(request.body));
       });
     }
   }
@@ -34,9 +36,9 @@ class PeerKeeper final : public Keeper {
  private:
   // Holds the server for as long as it runs, so the Keeper may be closed meanwhile.
   static env::Task<Result<peer::Reply>> answer(std::shared_ptr<KeeperServer> server, wire::Method method,
-                                               MemberId member, Bytes body) {
+                                               Requester from, Bytes body) {
     if (!server) co_return fail(Code::closed, "this keeper has stopped");
-    auto response = co_await server->handle(method, member, std::move(body));
+    auto response = co_await server->handle(method, from, std::move(body));
     if (!response) co_return fail(std::move(response.error()));
     co_return peer::Reply{.body = std::move(*response)};
   }

@@ -16,6 +16,9 @@ std::string state_key(const RegisterId& id) {
 std::string origin_key(const RegisterId& id) {
   return "o" + id.raw();
 }
+std::string retained_prefix(const RegisterId& id) {
+  return "h" + id.raw();
+}
 
 std::string strays_key(const RegisterId& id) {
   return "s" + id.raw();
@@ -61,12 +64,14 @@ Status Acceptor::load_registers() {
   return cursor->status();
 }
 
-Result<Founding> Acceptor::check_request(ByteView founding_bytes, const MemberId& from) const {
+Result<Founding> Acceptor::check_request(ByteView founding_bytes, const Requester& from) const {
   if (broken_) return fail(Code::io, "this keeper's disk failed");
   auto founding = parse_founding(founding_bytes);
   if (!founding) return founding;
   if (founding->pool != pool_) return fail(Code::denied, "a register of another pool");
-  if (founding->owner != from) return fail(Code::denied, "only the owner's devices may use a register");
+  if (founding->owner != from.member) return fail(Code::denied, "only the owner's devices may use a register");
+  if (from.only && *from.only != founding->id)
+    return fail(Code::denied, "this device may only add snapshots to another volume");
   return founding;
 }
 
@@ -81,6 +86,8 @@ Result<std::optional<Acceptor::State>> Acceptor::load(const Founding& founding) 
   auto accepted = parse_ballot(message->accepted());
   if (!config || !promised || !accepted) return fail(Code::corrupt, "keeper state");
   State state{.config = std::move(*config), .promised = *promised, .accepted = *accepted};
+  state.retained = message->retained();
+  state.retained_bytes = message->retained_bytes();
   if (message->has_value()) {
     auto value = parse_checked_value(founding, message->value());
     if (!value) return fail(std::move(value.error()), "keeper state");
@@ -124,6 +131,10 @@ Result<Acceptor::Entry> Acceptor::enter(const Founding& founding, const Register
     return Entry{.verdict = wire::NOT_KEEPER};
   }
   Entry entry{.state = {.config = config, .new_register = !*loaded, .new_config = true}};
+  if (*loaded) {
+    entry.state.retained = (*loaded)->retained;
+    entry.state.retained_bytes = (*loaded)->retained_bytes;
+  }
   if (config.epoch == 0) {
     if (founding.kind == wire::RegisterFounding::HEAD && config != founding.first) {
       return fail(Code::denied, "the founding names other keepers");
@@ -194,7 +205,69 @@ Result<size_t> Acceptor::registers_here() const {
   return count;
 }
 
-Status Acceptor::save(const Founding& founding, const State& state, bool sync) {
+Status Acceptor::retain(const Founding& founding, State& state, const Value& value, const Requester& from,
+                        env::WriteBatch& batch) {
+  const std::string prefix = retained_prefix(founding.id);
+  if (from.only || value.append_only) {
+    if (!state.value || state.value->body_hash == value.body_hash || state.value->content.empty()) return {};
+    Bytes place;
+    append_be64(place, state.value->sequence);
+    append(place, state.value->body_hash.view());
+    const std::string key = prefix + to_string(ByteView(place));
+    auto there = store_->get(key);
+    if (!there) return fail(std::move(there.error()));
+    if (*there) return {};
+    wire::RetainedValue kept;
+    kept.set_key(to_string(ByteView(place)));
+    *kept.mutable_value() = state.value->encoded;
+    const std::string encoded = wire::encode_text(kept);
+    if (state.retained >= kMaxRetained || state.retained_bytes + encoded.size() > kMaxRetainedBytes)
+      return fail(Code::no_space,
+                  "a full device of yours must look at what was added first: run `cairn snapshots` there");
+    ++state.retained;
+    state.retained_bytes += encoded.size();
+    batch.put(key, encoded);
+    return {};
+  }
+  if (!value.settles || state.retained == 0) return {};
+  state.retained = state.retained_bytes = 0;
+  auto cursor = store_->cursor();
+  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    const std::string_view key = cursor->key();
+    const ByteView place = as_bytes(key.substr(prefix.size()));
+    if (place.size() >= 8 && read_be64(place.data()) < value.sequence) {
+      batch.remove(key);
+    } else {
+      ++state.retained;
+      state.retained_bytes += cursor->value().size();
+    }
+  }
+  return cursor->status();
+}
+
+Result<wire::RegisterRetainedResponse> Acceptor::retained(const wire::RegisterRetainedRequest& request,
+                                                          const Requester& from) {
+  auto founding = check_request(as_bytes(request.founding()), from);
+  if (!founding) return fail(std::move(founding.error()));
+  if (from.only) return fail(Code::denied, "for devices that may do more than add");
+  const std::string prefix = retained_prefix(founding->id);
+  wire::RegisterRetainedResponse response;
+  size_t bytes = 0;
+  auto cursor = store_->cursor();
+  for (cursor->seek(prefix + request.after()); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    if (cursor->key().substr(prefix.size()) == request.after()) continue;
+    if (bytes >= kRetainedPage) {
+      response.set_more(true);
+      break;
+    }
+    CAIRN_TRY(wire::decode_into(*response.add_values(), as_bytes(cursor->value())));
+    bytes += cursor->value().size();
+  }
+  CAIRN_TRY(cursor->status());
+  return response;
+}
+
+Status Acceptor::save(const Founding& founding, const State& state, bool sync, env::WriteBatch batch) {
   if (state.new_register) {
     const std::lock_guard lock(mutex_);
     uint32_t& count = registers_[founding.owner];
@@ -207,7 +280,8 @@ Status Acceptor::save(const Founding& founding, const State& state, bool sync) {
   put_ballot(state.promised, message.mutable_promised());
   put_ballot(state.accepted, message.mutable_accepted());
   if (state.value) *message.mutable_value() = state.value->encoded;
-  env::WriteBatch batch;
+  message.set_retained(state.retained);
+  message.set_retained_bytes(state.retained_bytes);
   batch.put(state_key(founding.id), wire::encode_text(message));
   if (state.new_config && state.config.epoch > 0) {
     batch.put(origin_key(founding.id), wire::encode_text(state.origin));
@@ -223,7 +297,7 @@ Status Acceptor::save(const Founding& founding, const State& state, bool sync) {
 }
 
 Result<wire::RegisterPrepareResponse> Acceptor::prepare(const wire::RegisterPrepareRequest& request,
-                                                        const MemberId& from) {
+                                                        const Requester& from) {
   auto founding = check_request(as_bytes(request.founding()), from);
   if (!founding) return fail(std::move(founding.error()));
   auto config = parse_config(request.config());
@@ -241,6 +315,9 @@ Result<wire::RegisterPrepareResponse> Acceptor::prepare(const wire::RegisterPrep
     *response.mutable_origin() = state.origin;
   }
   if (entry->verdict != wire::AGREED) return response;
+  const auto clock = static_cast<uint64_t>(std::max<WallTime>(from.now, 0) / 1'000'000);
+  if (from.only && ballot->counter > std::max(state.promised.counter, clock) + kBallotLead)
+    return fail(Code::denied, "a ballot far ahead of the clock");
   if (*ballot <= state.promised) {
     response.set_verdict(wire::OUTBID);
     put_ballot(state.promised, response.mutable_highest());
@@ -251,11 +328,13 @@ Result<wire::RegisterPrepareResponse> Acceptor::prepare(const wire::RegisterPrep
   put_ballot(state.promised, response.mutable_highest());
   put_ballot(state.accepted, response.mutable_accepted());
   if (state.value) *response.mutable_value() = state.value->encoded;
+  response.set_now(from.now);
+  response.set_retained(state.retained);
   return response;
 }
 
 Result<wire::RegisterAcceptResponse> Acceptor::accept(const wire::RegisterAcceptRequest& request,
-                                                      const MemberId& from) {
+                                                      const Requester& from) {
   auto founding = check_request(as_bytes(request.founding()), from);
   if (!founding) return fail(std::move(founding.error()));
   auto config = parse_config(request.config());
@@ -285,10 +364,18 @@ Result<wire::RegisterAcceptResponse> Acceptor::accept(const wire::RegisterAccept
   }
   // A lower sequence number is no reason to refuse: what stands here may never have been chosen. Neither is a value
   // whose signer was revoked since: an admitted device of the owner hands it on, or the register would stand still.
+  // For a device that may only add it is one, and so is a number from which one cannot go on: what was never chosen is
+  // one ahead at most, so this holds it up only while a majority is away.
+  if (from.only && state.value &&
+      (value->sequence < state.value->sequence || value->sequence > state.value->sequence + kSequenceLead))
+    return fail(Code::denied, "a device that may only add goes back");
+  if (from.only && *ballot > state.promised) return fail(Code::denied, "a ballot that was not promised");
+  env::WriteBatch batch;
+  CAIRN_TRY(retain(*founding, state, *value, from, batch));
   state.promised = *ballot;
   state.accepted = *ballot;
   state.value = std::move(*value);
-  CAIRN_TRY(save(*founding, state, true));
+  CAIRN_TRY(save(*founding, state, true, std::move(batch)));
   put_ballot(state.promised, response.mutable_highest());
   // Receipts are evidence for the next configuration only.
   if (state.value->sealed && state.value->config == *config)
@@ -297,7 +384,7 @@ Result<wire::RegisterAcceptResponse> Acceptor::accept(const wire::RegisterAccept
   return response;
 }
 
-Result<wire::RegisterPeekResponse> Acceptor::peek(const wire::RegisterPeekRequest& request, const MemberId& from) {
+Result<wire::RegisterPeekResponse> Acceptor::peek(const wire::RegisterPeekRequest& request, const Requester& from) {
   if (broken_) return fail(Code::io, "this keeper's disk failed");
   auto id = RegisterId::from(request.register_());
   if (!id) return fail(std::move(id.error()));

@@ -28,7 +28,7 @@ KeeperServer::KeeperServer(env::World world, std::unique_ptr<Acceptor> acceptor)
     : world_(world), acceptor_(std::move(acceptor)) {}
 
 template <class Response, class Request>
-env::Task<Result<Bytes>> KeeperServer::answer(Answerer<Response, Request> answerer, RegisterId id, MemberId from,
+env::Task<Result<Bytes>> KeeperServer::answer(Answerer<Response, Request> answerer, RegisterId id, Requester from,
                                               Request request) {
   Place place(*this, id);
   auto permit = co_await place.turn().acquire();
@@ -37,11 +37,19 @@ env::Task<Result<Bytes>> KeeperServer::answer(Answerer<Response, Request> answer
   co_return wire::encode(*response);
 }
 
-env::Task<Result<Bytes>> KeeperServer::handle(wire::Method method, MemberId from, Bytes body) {
+env::Task<Result<Bytes>> KeeperServer::handle(wire::Method method, Requester from, Bytes body) {
   const auto id_of = [](const auto& request) {
     return id_cast<RegisterId>(crypto::sha256(as_bytes(request.founding())));
   };
+  from.now = world_.clock.wall_now();
   switch (method) {
+    case wire::Method::register_retained: {
+      auto request = wire::decode<wire::RegisterRetainedRequest>(ByteView(body));
+      if (!request) co_return fail(std::move(request.error()));
+      const RegisterId id = id_of(*request);
+      auto result = co_await answer(&Acceptor::retained, id, from, std::move(*request));
+      co_return result;
+    }
     case wire::Method::register_prepare: {
       auto request = wire::decode<wire::RegisterPrepareRequest>(ByteView(body));
       if (!request) co_return fail(std::move(request.error()));

@@ -12,8 +12,9 @@ class KeeperServer {
  public:
   KeeperServer(env::World world, std::unique_ptr<Acceptor> acceptor);
 
-  // The encoded answer to a register_prepare, register_accept or register_peek by a device of the member `from`.
-  env::Task<Result<Bytes>> handle(wire::Method method, MemberId from, Bytes body);
+  // The encoded answer to a register_prepare, register_accept, register_peek or
+  // register_retained by the device `from`.
+  env::Task<Result<Bytes>> handle(wire::Method method, Requester from, Bytes body);
   const Acceptor& acceptor() const { return *acceptor_; }
 
  private:
@@ -24,9 +25,9 @@ class KeeperServer {
   };
   class Place;
   template <class Response, class Request>
-  using Answerer = Result<Response> (Acceptor::*)(const Request&, const MemberId&);
+  using Answerer = Result<Response> (Acceptor::*)(const Request&, const Requester&);
   template <class Response, class Request>
-  env::Task<Result<Bytes>> answer(Answerer<Response, Request> answerer, RegisterId id, MemberId from, Request request);
+  env::Task<Result<Bytes>> answer(Answerer<Response, Request> answerer, RegisterId id, Requester from, Request request);
 
   env::World world_;
   std::unique_ptr<Acceptor> acceptor_;

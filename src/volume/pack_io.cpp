@@ -95,6 +95,7 @@ class RegisterHead final : public HeadRegister {
     if (!remains) co_return fail(std::move(remains.error()));
     co_return std::move(remains->strays);
   }
+  env::Task<Result<std::vector<RegisterState>>> retained() override { return head_.retained(); }
 
  private:
   Register& head_;

@@ -46,6 +46,8 @@ class HeadRegister {
   virtual std::vector<Hash> attempted() const = 0;
   // Heads from before the register was forced that the present chain does not have, as far as keepers have them.
   virtual env::Task<Result<std::vector<RegisterState>>> strays() { co_return std::vector<RegisterState>(); }
+  // See Register::retained().
+  virtual env::Task<Result<std::vector<RegisterState>>> retained() { co_return std::vector<RegisterState>(); }
 };
 
 // Reads that find the pool away are tried again until `patience` is over, and none takes longer. While it stays away

@@ -118,6 +118,16 @@ class Register::Impl {
     co_return state_in(*view);
   }
 
+  env::Task<Result<std::vector<RegisterState>>> retained() {
+    auto permit = co_await turn_.acquire();
+    if (broken_) co_return fail(*broken_);
+    const Time deadline = world_.clock.now() + kOperationTimeout;
+    auto view = co_await settled(deadline);
+    if (!view) co_return fail(std::move(view.error()));
+    auto values = co_await proposer_->retained(deadline);
+    co_return values;
+  }
+
   env::Task<Status> adapt_keepers() {
     auto permit = co_await turn_.acquire();
     if (broken_) co_return fail(*broken_);
@@ -126,6 +136,8 @@ class Register::Impl {
     auto view = co_await settled(deadline);
     if (!view) co_return fail(std::move(view.error()));
     if (view->value && !view->value->forced.empty()) co_await proposer_->tell_given_up(view->value->forced.back().lost);
+    // New keepers would not have what was replaced: a full device settles that first, with its next commit.
+    if (view->retained > 0 || transport_.identity().certificate.append_only) co_return Status();
     auto next = co_await choose_next_keepers(world_, transport_, proposer_->founding(), view->config);
     if (!next) co_return fail(std::move(next.error()));
     if (!*next) co_return Status();
@@ -233,13 +245,15 @@ class Register::Impl {
       // The same bytes under each ballot; a new value only for a new configuration, and then the old one can no longer
       // be chosen: what sealed that configuration does not have it.
       if (!own || own->config != view->config) {
-        own = proposer_->make_value(view->value, content);
+        own = proposer_->make_value(view->value, content, expected.settled);
         attempted_.push_back(own->body_hash);
       }
       auto chosen = co_await proposer_->propose(*view, *own, deadline);
       if (!chosen) co_return fail(std::move(chosen.error()));
       if (*chosen) {
         RegisterState state = state_of(*own, view->config);
+        state.now = view->now;
+        state.retained = expected.settled ? 0 : view->retained;
         raise_floor(state);
         co_return state;
       }
@@ -263,7 +277,10 @@ class Register::Impl {
   }
 
   RegisterState current_of(const RegisterView& view) const {
-    return view.value ? state_of(*view.value, view.config) : RegisterState{.config = view.config};
+    RegisterState state = view.value ? state_of(*view.value, view.config) : RegisterState{.config = view.config};
+    state.now = view.now;
+    state.retained = view.retained;
+    return state;
   }
   RegisterState state_in(const RegisterView& view) {
     RegisterState state = current_of(view);
@@ -320,6 +337,9 @@ env::Task<Result<RegisterState>> Register::write(const RegisterState& expected, 
 }
 const std::vector<Hash>& Register::attempted() const {
   return impl_->attempted();
+}
+env::Task<Result<std::vector<RegisterState>>> Register::retained() {
+  return impl_->retained();
 }
 env::Task<Status> Register::adapt_keepers() {
   return impl_->adapt_keepers();

@@ -37,6 +37,9 @@ struct RegisterState {
   WallTime written = 0;
   std::vector<Hash> recent;            // of the values before this one, oldest first, at most kRecentValues
   std::vector<RegisterForced> forced;  // oldest first
+  WallTime now = 0;       // when it was read, by the keepers' clocks: the middle one of those that answered
+  uint64_t retained = 0;  // values that append-only devices have replaced, at the keeper that has most
+  bool settled = false;   // of write()'s `expected`: these were looked through, the keepers need them no more
   // The epoch that the last force began; 0: there was none. Of two states the one of the higher is the present one.
   uint64_t era() const { return forced.empty() ? 0 : forced.back().epoch; }
 };
@@ -127,6 +130,10 @@ class Register {
   // Moves the register to the keepers that suit the pool now, when they are fewer than they should be or some are gone.
   // May be broken off at any point and taken up again by any device of the owner. Errors: as read().
   env::Task<Status> adapt_keepers();
+
+  // What append-only devices have replaced since a full device settled it: all that any keeper has, oldest first. Of
+  // each only sequence, content and writer are told. Errors: as read().
+  env::Task<Result<std::vector<RegisterState>>> retained();
 
   // The caller's high-water mark: an older state is refused with Code::damaged.
   void expect_at_least(uint64_t sequence);

@@ -124,7 +124,11 @@ Result<Value> parse_value(const Founding& founding, const wire::Signed& message)
   if (certificate->member != founding.owner || certificate->pool != founding.pool) {
     return fail(Code::denied, "a value that is not by the register's owner");
   }
-  return parse_checked_value(founding, message);
+  if (certificate->append_only && (certificate->volume.raw() != founding.id.raw() || body->sealed() || body->settles()))
+    return fail(Code::denied, "a value that a device which may only add must not write");
+  auto value = parse_checked_value(founding, message);
+  if (value) value->append_only = certificate->append_only;
+  return value;
 }
 
 bool same_bytes(const wire::Signed& a, const wire::Signed& b) {
@@ -139,6 +143,7 @@ Result<Value> parse_checked_value(const Founding& founding, const wire::Signed& 
               .content = to_bytes(body->content()),
               .written = body->written(),
               .sealed = body->sealed(),
+              .settles = body->settles(),
               .body_hash = crypto::sha256(as_bytes(message.body())),
               .encoded = message};
   if (value.content.size() > kMaxRegisterContent) return fail(Code::too_large, "a register's content");
@@ -230,6 +235,7 @@ void sign_value(const Founding& founding, const peer::Identity& identity, Value&
     message.set_when(one.when);
     message.set_by(one.by.raw());
   }
+  body.set_settles(value.settles);
   const Bytes encoded = wire::encode(body);
   value.body_hash = crypto::sha256(encoded);
   value.encoded = peer::make_signed(identity.device, peer::kDomainRegister, encoded);

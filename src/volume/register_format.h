@@ -54,6 +54,8 @@ struct Value {
   std::vector<RegisterForced> forced;
   bool force = false;  // of a sealed one: needs no receipts
   NodeId writer;
+  bool settles = false;
+  bool append_only = false;  // its signer may only add; known of values whose signatures were checked
   Hash body_hash;
   wire::Signed encoded;
 

@@ -167,7 +167,7 @@ env::Task<Result<Bytes>> found_head(env::World world, RegisterTransport& transpo
   message.set_version(1);
   message.set_pool(identity.pool.raw());
   message.set_kind(wire::RegisterFounding::HEAD);
-  message.set_owner_key(to_string(ByteView(identity.member.member.public_key())));
+  message.set_owner_key(to_string(ByteView(identity.member.public_key)));
   Bytes nonce(kFoundingNonceSize);
   world.random.fill(nonce);
   message.set_nonce(to_string(ByteView(nonce)));

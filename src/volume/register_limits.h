@@ -53,4 +53,13 @@ inline constexpr size_t kMaxBehind = 64;
 // Registers of one member at one keeper: bounds what a member can make others keep (about 1 GiB).
 inline constexpr uint32_t kMaxRegistersPerMember = 4096;
 
+// What a keeper retains of one register that append-only devices write to, until a full device has looked through it:
+// weeks of checkpoints, each of some hundred bytes.
+inline constexpr uint64_t kMaxRetained = 65536;
+inline constexpr uint64_t kMaxRetainedBytes = 64 * kMiB;
+inline constexpr size_t kRetainedPage = 256 * kKiB;  // of one answer; one value more may come with it
+// Ballots follow the clock in milliseconds; an append-only device may not run ahead of it until none are left.
+inline constexpr uint64_t kBallotLead = 1ULL << 40;
+inline constexpr uint64_t kSequenceLead = 1ULL << 32;
+
 }  // namespace cairn::volume

@@ -46,6 +46,8 @@ struct Proposer::Answers {
         verdicts(config.keepers.size()),
         values(config.keepers.size()),
         accepted(config.keepers.size()),
+        clocks(config.keepers.size()),
+        retained(config.keepers.size()),
         receipts(config.keepers.size()),
         changed(executor) {}
 
@@ -83,6 +85,8 @@ struct Proposer::Answers {
   std::vector<std::optional<wire::RegisterVerdict>> verdicts;  // by keeper; VERDICT_UNKNOWN: no answer to be had
   std::vector<std::optional<Value>> values;                    // prepare
   std::vector<Ballot> accepted;                                // prepare
+  std::vector<WallTime> clocks;                                // prepare
+  std::vector<uint64_t> retained;                              // prepare
   std::vector<wire::Signed> receipts;                          // accept
   Ballot highest;
   // The newest proven configuration that an answer named.
@@ -238,6 +242,8 @@ env::Task<void> Proposer::ask_prepare(Proposer& self, std::shared_ptr<Answers> a
         answers->values[index] = std::move(*value);
       }
       answers->accepted[index] = *accepted;
+      answers->clocks[index] = response->now();
+      answers->retained[index] = response->retained();
     }
     answers->settle(index, response->verdict());
     co_return;
@@ -318,15 +324,21 @@ env::Task<Result<std::optional<RegisterView>>> Proposer::prepare_round(Time dead
   }
   RegisterView view{.config = config_, .ballot = answers->ballot};
   Ballot newest;
+  std::vector<WallTime> clocks;
   for (size_t i = 0; i < answers->values.size(); ++i) {
     if (answers->verdicts[i] != wire::AGREED) continue;
     view.answered.push_back(answers->config.keepers[i]);
+    clocks.push_back(answers->clocks[i]);
+    view.retained = std::max(view.retained, answers->retained[i]);
     if (!answers->values[i]) continue;
     if (!view.value || answers->accepted[i] > newest) {
       view.value = answers->values[i];
       newest = answers->accepted[i];
     }
   }
+  // Of two the one that is behind: what waits for a time rather waits longer.
+  std::ranges::sort(clocks);
+  if (!clocks.empty()) view.now = clocks[(clocks.size() - 1) / 2];
   size_t alike = 0;
   for (size_t i = 0; i < answers->values.size(); ++i) {
     if (answers->verdicts[i] == wire::AGREED && answers->values[i] && answers->accepted[i] == newest) ++alike;
@@ -541,7 +553,7 @@ env::Task<void> Proposer::tell_given_up(RegisterConfig lost) {
   (void)told;  // who is away is told another time
 }
 
-Value Proposer::make_value(const std::optional<Value>& previous, Bytes content) const {
+Value Proposer::make_value(const std::optional<Value>& previous, Bytes content, bool settles) const {
   Value value{.sequence = 1,
               .config = config_,
               .content = std::move(content),
@@ -555,8 +567,37 @@ Value Proposer::make_value(const std::optional<Value>& previous, Bytes content) 
     value.recent.push_back(value.previous);
     if (value.recent.size() > kRecentValues) value.recent.erase(value.recent.begin());
   }
+  value.settles = settles;
   sign_value(founding_, transport_.identity(), value);
   return value;
+}
+
+env::Task<Result<std::vector<RegisterState>>> Proposer::retained(Time deadline) {
+  std::map<std::string, RegisterState> found;  // by sequence and hash
+  size_t answered = 0;
+  const RegisterConfig config = config_;
+  for (const NodeId& keeper : config.keepers) {
+    wire::RegisterRetainedRequest request;
+    request.set_founding(founding_.bytes.data(), founding_.bytes.size());
+    for (bool more = true; more && world_.clock.now() < deadline;) {
+      auto raw = co_await transport_.call(keeper, wire::Method::register_retained, wire::encode(request), patience_);
+      if (!raw) break;
+      auto response = wire::decode<wire::RegisterRetainedResponse>(ByteView(*raw));
+      if (!response) break;
+      more = response->more() && response->values_size() > 0;
+      for (const wire::RetainedValue& one : response->values()) {
+        request.set_after(one.key());
+        if (found.contains(one.key())) continue;
+        auto value = parse_value(founding_, one.value());
+        if (value) found.emplace(one.key(), state_of(*value, config));  // a keeper's forgery is nobody's loss
+      }
+      if (!more) ++answered;
+    }
+  }
+  if (answered < majority(config)) co_return fail(Code::too_few_peers, "too few keepers told what was replaced");
+  std::vector<RegisterState> states;
+  for (auto& [key, state] : found) states.push_back(std::move(state));
+  co_return states;
 }
 
 }  // namespace cairn::volume

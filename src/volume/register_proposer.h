@@ -12,6 +12,8 @@ struct RegisterView {
   std::optional<Value> value;    // what must be carried on; none: nothing was ever chosen
   bool chosen = false;           // `value` is known to be chosen already
   std::vector<NodeId> answered;  // the keepers that promised
+  WallTime now = 0;              // the middle one of their clocks
+  uint64_t retained = 0;         // see RegisterState
 };
 
 // Strand only; one operation at a time. The transport outlives it.
@@ -43,7 +45,9 @@ class Proposer {
   // goes on with what they have.
   env::Task<void> tell_given_up(RegisterConfig lost);
   // Signs a value for the current configuration; `previous` as in the view.
-  Value make_value(const std::optional<Value>& previous, Bytes content) const;
+  Value make_value(const std::optional<Value>& previous, Bytes content, bool settles = false) const;
+  // See Register::retained().
+  env::Task<Result<std::vector<RegisterState>>> retained(Time deadline);
   // Pauses at random, the longer the more often.
   env::Task<void> back_off(int round);
 

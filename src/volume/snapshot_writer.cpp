@@ -110,7 +110,7 @@ class SnapshotWriterImpl final : public SnapshotWriter, private TransactionHost 
     std::vector<pool::PackRef> packs = std::move(request.packs);
     packs.insert(packs.end(), sink.packs().begin(), sink.packs().end());
     const SnapshotItem item{
-        .info = {.name = saving_->name, .created = world().clock.wall_now(), .details = saving_->details, .root = {}},
+        .info = {.name = saving_->name, .created = host_.witnessed_now(), .details = saving_->details, .root = {}},
         .root = root,
         .tree_packs = {},
         .files_only = true};

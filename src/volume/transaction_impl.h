@@ -61,6 +61,9 @@ class VolumeHost : public TransactionHost {
   // Code::conflict when `request.base` is not the head any more; Code::unknown_outcome is left for the caller
   // to find out. The head that comes back has the edits and nothing else that the base has not.
   virtual env::Task<Result<HeadPtr>> commit_upon(CommitRequest request, BeforeSwap before) = 0;
+  // As Volume has them.
+  virtual WallTime witnessed_now() const = 0;
+  virtual bool unsettled() const = 0;
   // Edits upon `base` as edits upon `theirs`.
   virtual env::Task<Result<MergeResult>> merge_upon(HeadPtr base, HeadPtr theirs, const EditMap* ours) = 0;
 };

@@ -1,6 +1,7 @@
 #include "volume/volume.h"
 
 #include "base/text.h"
+#include "volume/appended.h"
 #include "volume/chunk_reader.h"
 #include "volume/errors.h"
 #include "volume/fork.h"
@@ -196,6 +197,12 @@ class VolumeImpl final : public Volume, public SnapshotHost {
                         .suffix = conflict_suffix(*theirs),
                         .now = world_.clock.wall_now()});
   }
+  WallTime witnessed_now() const override {
+    if (witnessed_ == 0) return world_.clock.wall_now();
+    return witnessed_ +
+           std::chrono::duration_cast<std::chrono::nanoseconds>(world_.clock.now() - witnessed_at_).count();
+  }
+  bool unsettled() const override { return !options_.append_only && retained_ > 0 && settled_ != head_->state.hash; }
   NodeSource& nodes() override { return cache_; }
   void set_node_store(NodeStore* store) override { cache_.set_store(store); }
   VolumeHost& host() override { return *this; }
@@ -208,13 +215,27 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   env::Task<Status> read_head() {
     auto state = co_await register_.read();
     if (!state) co_return fail(std::move(state.error()));
-    auto status = co_await adopt(std::move(*state));
-    co_return status;
+    RegisterState as_read = *state;
+    auto adopted = co_await adopt(std::move(*state));
+    if (!adopted && adopted.error().code == Code::corrupt && as_read.retained > 0)
+      adopted = co_await step_over(std::move(as_read), std::move(adopted.error()));
+    CAIRN_CO_TRY(std::move(adopted));
+    auto settled = co_await settle_appended();
+    co_return settled;
   }
+  // A device that may only add has written what is no head: the volume is what the last one before it says.
+  env::Task<Status> step_over(RegisterState state, Error why);
+  // Puts back what devices that may only add have taken out, before anything is built upon it.
+  env::Task<Status> settle_appended();
   env::Task<Status> adopt(RegisterState state) {
     CAIRN_CO_TRY(mark_.check(state));
     if (auto parted = mark_.parted(state)) CAIRN_CO_TRY(co_await park(*parted));
     if (parked_ && !fork_) note_fork(state);
+    if (state.now != 0) {
+      witnessed_ = state.now;
+      witnessed_at_ = world_.clock.now();
+    }
+    retained_ = state.retained;
     if (head_ && head_->state.sequence == state.sequence && head_->state.hash == state.hash &&
         head_->state.era() == state.era())
       co_return Status{};  // a force is no commit
@@ -283,8 +304,64 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   // A commit whose fate could not be read back yet.
   std::optional<uint64_t> uncertain_;
   std::vector<Hash> uncertain_values_;
+  WallTime witnessed_ = 0;  // the keepers' time at witnessed_at_
+  Time witnessed_at_{};
+  uint64_t retained_ = 0;  // heads that are yet to be looked through
+  Hash settled_;           // of the head upon which that was done
   uint64_t packs_written_ = 0, commits_ = 0, merges_ = 0;
 };
+
+env::Task<Status> VolumeImpl::step_over(RegisterState state, Error why) {
+  CAIRN_CO_TRY(mark_.check(state));
+  auto replaced = co_await register_.retained();
+  if (!replaced) co_return fail(std::move(replaced.error()));
+  for (auto at = replaced->rbegin(); at != replaced->rend(); ++at) {
+    auto before = open_head(*at, keys_);
+    if (!before) continue;
+    auto head = std::make_shared<Head>(**before);
+    head->state = std::move(state);
+    head_ = std::move(head);
+    retained_ = head_->state.retained;
+    world_.log.error("head_stepped_over", "device={} error={}", head_->state.writer.short_hex(), to_string(why));
+    co_return Status{};
+  }
+  co_return fail(std::move(why));
+}
+
+env::Task<Status> VolumeImpl::settle_appended() {
+  if (options_.append_only || options_.read_only) co_return Status{};
+  for (int i = 0; i < kCommitTries && retained_ > 0 && settled_ != head_->state.hash; ++i) {
+    auto replaced = co_await register_.retained();
+    if (!replaced) {
+      world_.log.warning("replaced_heads_not_told", "error={}", to_string(replaced.error()));
+      co_return Status{};
+    }
+    auto plan = co_await plan_recovery(world_, tree_, head_, std::move(*replaced), keys_, options_.may_vanish);
+    if (!plan) co_return fail(std::move(plan.error()));
+    if (plan->complete) settled_ = head_->state.hash;
+    if (plan->edits.empty()) co_return Status{};
+    const NodeId device = head_->state.writer;
+    const std::vector<pool::PackRef> none;
+    auto written = co_await swap(head_, {plan->edits, none}, {});
+    if (!written && written.error().code != Code::conflict) {
+      // Who reads is not held up by it; who removes is (unsettled()).
+      settled_ = {};
+      world_.log.warning("not_put_back", "error={}", to_string(written.error()));
+      co_return Status{};
+    }
+    if (written) {
+      CAIRN_CO_TRY(co_await adopt(std::move(*written)));
+      for (const std::string& name : plan->names) {
+        if (options_.on_recovered) options_.on_recovered(name, device);
+      }
+      co_return Status{};
+    }
+    auto state = co_await register_.read();
+    if (!state) co_return fail(std::move(state.error()));
+    CAIRN_CO_TRY(co_await adopt(std::move(*state)));
+  }
+  co_return Status{};
+}
 
 std::string VolumeImpl::conflict_suffix(const Head& theirs) const {
   const NodeId& writer = theirs.state.writer;
@@ -356,7 +433,9 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(HeadPtr before, Parts parts, B
     next.state.content = content;
     CAIRN_CO_TRY(co_await before_swap(std::make_shared<Head>(std::move(next))));
   }
-  auto written = co_await register_.write(before->state, std::move(content));
+  RegisterState expected = before->state;
+  expected.settled = !options_.append_only && (retained_ == 0 || settled_ == expected.hash);
+  auto written = co_await register_.write(std::move(expected), std::move(content));
   if (written) {
     for (TreePacks::Fresh& node : sink.take_fresh()) cache_.add(node.ref, std::move(node.plain));
   }
@@ -552,7 +631,7 @@ env::Task<Status> VolumeImpl::edit_snapshot(std::string name, std::optional<Byte
     if (!details && !*there) co_return fail(Code::not_found, "snapshot " + name);
     EditMap edits;
     if (details) {
-      SnapshotItem snapshot{.info = {.name = name, .created = world_.clock.wall_now(), .details = *details},
+      SnapshotItem snapshot{.info = {.name = name, .created = witnessed_now(), .details = *details},
                             .root = head_->root,
                             .tree_packs = head_->tree_packs};
       edits.emplace(snapshot_key(name), encode_snapshot(snapshot));
@@ -637,7 +716,7 @@ void VolumeImpl::forget(EditMap& edits, SnapshotItem snapshot) {
   edits.insert_or_assign(snapshot_key(name), std::nullopt);
   edits.insert_or_assign(
       forgotten_key(name),
-      encode_forgotten({.snapshot = std::move(snapshot), .forgotten = world_.clock.wall_now(), .pruned = 0}));
+      encode_forgotten({.snapshot = std::move(snapshot), .forgotten = witnessed_now(), .pruned = 0}));
 }
 
 env::Task<Status> VolumeImpl::restore_snapshot(std::string name) {

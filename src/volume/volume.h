@@ -19,6 +19,7 @@
 
 namespace cairn::volume {
 
+struct SnapshotInfo;
 struct VolumeOptions {
   bool read_only = false;
   bool deduplicates = false;           // chunk IDs by content and content-defined chunks; else random and fixed
@@ -32,6 +33,12 @@ struct VolumeOptions {
   std::optional<RootOwner> root_owner;
   // How long a read of the pool is tried again while the pool is away; zero: it fails at once.
   Duration read_patience{};
+  // This device may only add: what others' heads have lost is not its business.
+  bool append_only = false;
+  // Snapshots that a device which may only add may take away itself (those of its runs that have not ended).
+  std::function<bool(const SnapshotInfo&)> may_vanish;
+  // A snapshot that such a device had taken out is there again.
+  std::function<void(const std::string& name, const NodeId& device)> on_recovered;
   // A node's name for people, for conflict names; else the first digits of its ID.
   std::function<std::string(const NodeId&)> name_of_node;
 };
@@ -126,6 +133,12 @@ class Volume {
 
   // All packs that the head needs, by what is known of their holders: those of files, and of the tree.
   virtual env::Task<Result<std::vector<pool::PackRef>>> packs_in_use() = 0;
+
+  // Now, by the clocks of the keepers that were asked last: what is kept for a time is measured by it, so that a wrong
+  // clock of this machine removes nothing.
+  virtual WallTime witnessed_now() const = 0;
+  // A head that a device which may only add has replaced could not be looked through: nothing may be removed for good.
+  virtual bool unsettled() const = 0;
 
   virtual VolumeCounters counters() const = 0;
   // For a drive upon this volume.

@@ -38,6 +38,7 @@ std::optional<MethodLimits> limits_of(Method method) {
     case Method::register_accept:
       return MethodLimits{kMaxRegisterBody, 0, kMaxRegisterBody, 0};
     case Method::register_peek:
+    case Method::register_retained:
       return MethodLimits{kMaxSmallBody, 0, kMaxRegisterBody, 0};
     case Method::shard_move:
       return MethodLimits{kMaxPackBody, 0, kMaxSmallBody, 0};

@@ -45,6 +45,7 @@ enum class Method : uint8_t {
   admin_status = 40,
   admin_members = 42,
   shard_move = 50,
+  register_retained = 60,
 };
 
 struct MethodLimits {

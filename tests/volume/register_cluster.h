@@ -71,6 +71,13 @@ class Cluster {
   bool up(size_t i) const { return sim.node(i).up(); }
   const peer::Identity& identity(size_t i) const { return identities_.at(i); }
   const peer::MemberKeys& member() const { return member_; }
+  // The machine may only add to this volume from now on.
+  void restrict(size_t i, const VolumeId& volume) {
+    peer::Identity& identity = identities_.at(i);
+    identity.certificate =
+        peer::Certificate::issue(member_, pool_, identity.device.public_key(), sim.node(i).name(), 0, volume);
+    identity.member = peer::MemberKeys::public_only(member_.public_key);
+  }
   void set_options(ClusterOptions options) { options_ = options; }
   void set_lending(size_t count) {
     for (size_t i = 0; i < lends_.size(); ++i) lends_[i] = i < count;
@@ -189,7 +196,10 @@ inline env::Task<Result<Bytes>> Machine::call(NodeId to, wire::Method method, By
   const auto serve = [](Cluster& cluster, size_t from, size_t at, wire::Method what, Bytes request,
                         env::OneShot<Result<Bytes>> out) -> env::Task<void> {
     if (cluster.busy() > Duration{}) co_await env::sleep_for(cluster.machine(at).world().clock, cluster.busy());
-    auto result = co_await cluster.machine(at).server().handle(what, cluster.member().id(), std::move(request));
+    Requester requester(cluster.member().id());
+    const peer::Certificate& certificate = cluster.identity(from).certificate;
+    if (certificate.append_only) requester.only = id_cast<RegisterId>(certificate.volume);
+    auto result = co_await cluster.machine(at).server().handle(what, requester, std::move(request));
     cluster.carry(at, from, [out, result = std::move(result)]() mutable { out.set(std::move(result)); });
   };
   for (int copies = cluster_.repeats() ? 2 : 1; copies > 0; --copies) {
