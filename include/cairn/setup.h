@@ -61,8 +61,8 @@ Result<NewDevice> join_pool(const DeviceOptions& device, const std::string& code
 Result<NewDevice> recover_device(const DeviceOptions& device, const std::string& phrase, const std::string& pool_id,
                                  const std::string& peer);
 
-// A further device of a member that may only add, with a code of Client::add_append_only_device(). Errors: bad_input (not
-// such a code), unreachable, and those of recover_device().
+// A further device of a member that may only add, with a code of Client::add_append_only_device(). Errors: bad_input
+// (not such a code), unreachable, and those of recover_device().
 bool is_device_code(const std::string& code);
 Result<NewDevice> join_device(const DeviceOptions& device, const std::string& code);
 

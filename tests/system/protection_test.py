@@ -27,7 +27,7 @@ time_t time(time_t* out) {
   return now.tv_sec;
 }
 """
-DAY = 24 * 3600
+HOUR = 3600
 
 
 class Protection(PoolTest):
@@ -70,7 +70,7 @@ class Protection(PoolTest):
         # Neither what would remove, nor what is not its own.
         for words in [["forget", first], ["forget", "--keep-last", "1"], ["prune"], ["tag", "--add", "x", first], ["recovery-kit"],
                       ["rewrite", "--forget", "--exclude", "*", first], ["device", "add", "--append-only", "another"], ["invite"]]:
-            self.assertEqual(self.at(home, *words, expect=None).returncode, 1, words)
+            self.assertNotEqual(self.at(home, *words, expect=None).returncode, 0, words)
         self.me.cairn("mkdir", "main:/mine")
         self.backup(self.me.home, tree)
         self.at(home, "ls", "main:/", expect=10)
@@ -93,24 +93,27 @@ class Protection(PoolTest):
         at = raw.index(b"\x1a\x20")
         return raw[at + 2:at + 34].hex()
 
-    def test_a_clock_that_is_a_year_ahead_removes_nothing(self):
+    def test_a_clock_that_is_ahead_removes_nothing(self):
         source, library = self.folder("clock.c"), self.folder("clock.so")
         source.write_text(CLOCK)
         subprocess.run(["clang-19", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
-        ahead = {**os.environ, "LD_PRELOAD": str(library), "CLOCK_AHEAD": str(YEAR)}
+        ahead = {**os.environ, "LD_PRELOAD": str(library), "CLOCK_AHEAD": str(20 * HOUR)}
         if subprocess.run([BIN / "cairn", "--version"], env=ahead, capture_output=True).returncode != 0:
             self.skipTest("no library can be loaded before this build's")
         tree = self.tree()
         good = [self.backup(self.me.home, tree) for _ in range(3)]
+        # By more than a day, and no peer takes its certificate for valid.
+        self.at(self.me.home, "backup", tree, env={**ahead, "CLOCK_AHEAD": str(365 * 24 * HOUR)}, expect=13)
         wrong = self.backup(self.me.home, tree, env=ahead)
         claimed = [s for s in self.snapshots(self.me.home, "--path", tree) if s["id"] == wrong][0]
         self.assertGreater(claimed["time"], [s for s in self.snapshots(self.me.home, "--path", tree) if s["id"] == good[0]][0]["time"])
-        keep = ["forget", "--path", tree, "--keep-within", "30d", "--json"]
+        keep = ["forget", "--path", tree, "--keep-within", "10h", "--json"]
         report = json.loads(self.me.cairn(*keep).stdout)
-        self.assertEqual([len(group["remove"] or []) for group in report], [0], "the true ones are not a year old")
+        self.assertEqual([len(group["remove"] or []) for group in report], [0], "the true ones are not 20 hours old")
         # Nor does a machine whose clock is ahead take what was forgotten just now for old enough.
         self.me.cairn("forget", good[0])
-        self.me.cairn("prune", "backups", "--min-age", "30d", env=ahead)
+        self.me.cairn("prune", "backups", "--min-age", "10h", env=ahead)
+        self.assertNotIn(b"pruned", self.me.cairn("undelete").stdout)
         self.me.cairn("undelete", good[0][:8])
         self.me.cairn("restore", f"{good[0]}:{tree}", "-t", self.folder("out"), "--verify")
 

@@ -1,4 +1,5 @@
-// Devices that may only add, against production keepers and volumes: whatever they write, nothing that was there is lost.
+// Devices that may only add, against production keepers and volumes: whatever they write, nothing that was there is
+// lost.
 
 #include <catch2/catch.hpp>
 
@@ -217,7 +218,8 @@ TEST_CASE("keepers refuse a device that may only add what is not adding") {
     auto view = stage.cluster.run(proposer.prepare(Time::never()));
     REQUIRE(view);
     Value back = proposer.make_value(std::nullopt, to_bytes("number one"));
-    auto chosen = stage.cluster.run(proposer.propose(*view, back, machine.world().clock.now() + std::chrono::seconds(9)));
+    auto chosen =
+        stage.cluster.run(proposer.propose(*view, back, machine.world().clock.now() + std::chrono::seconds(9)));
     CHECK_FALSE((chosen && *chosen));
     CHECK(stage.names(full) == std::vector<std::string>{"a", "b"});
   }
