@@ -47,3 +47,25 @@ TEST_CASE("details that are no record are refused") {
   CHECK(decode_record(id, {}).error().code == Code::unsupported);  // no version: not one of ours
   CHECK(decode_record("monday", encode_record({})).error().code == Code::corrupt);
 }
+
+TEST_CASE("what retention counts by is not what a wrong clock says") {
+  constexpr WallTime kHour = 3600LL * 1'000'000'000;
+  const WallTime saved = 1'800'000'000LL * 1'000'000'000;  // as the keepers saw it
+  Record record;
+  record.from_clock = true;
+  record.summary.backup_end = 3 * kHour;  // it took three hours
+  const auto counts = [&](WallTime claimed, bool strictly = false) {
+    record.time = claimed;
+    return retention_time(record, saved, strictly);
+  };
+  CHECK(counts(saved - 3 * kHour) == saved - 3 * kHour);
+  CHECK(counts(saved + 24 * 365 * kHour) == saved);  // a year ahead
+  CHECK(counts(saved - 24 * 365 * kHour) == saved);  // a year behind
+  record.from_clock = false;                         // `--time`
+  CHECK(counts(saved - 24 * 365 * kHour) == saved - 24 * 365 * kHour);
+  CHECK(counts(saved - 24 * 365 * kHour, true) == saved);
+  CHECK(counts(saved + 24 * 365 * kHour) == saved);
+  record.summary.backup_end = 1000 * 24 * kHour;  // nor a run that claims to have taken years
+  CHECK(counts(saved - 24 * 365 * kHour, true) == saved);
+  CHECK(retention_time(record, 0, true) == record.time);  // nobody saw it
+}

@@ -105,6 +105,24 @@ class Backup(PoolTest):
         self.same(all_of(tree), all_of(pathlib.Path(str(whole) + str(tree))))
         self.assertEqual(os.stat(f"{whole}/tmp").st_mode, os.stat("/tmp").st_mode)
 
+    def test_etc_and_usr_share_come_back_entry_by_entry(self):
+        # The machine's own trees, as they are; of large ones those parts that have every kind of entry and many small files.
+        chosen = [path for path in ["/etc", "/usr/share/zoneinfo", "/usr/share/perl", "/usr/share/terminfo", "/usr/share/bash-completion"] if os.path.isdir(path)]
+        source = self.folder("source")
+        source.mkdir()
+        for path in chosen:  # a copy: the machine goes on living
+            (source / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", path, source / path[1:]], check=True, capture_output=True)
+        summary = self.backup(source)
+        out = self.folder("out")
+        back = self.me.json("restore", f"{summary['snapshot_id']}:{source}", "-t", out, "--verify")
+        self.assertEqual(back["error_count"], 0)
+        before = all_of(source)
+        self.assertGreater(len(before), 500)
+        self.same(before, all_of(out))
+        again = self.backup(source)
+        self.assertEqual((again["files_new"], again["files_changed"], again["data_blobs"]), (0, 0, 0))
+
     def test_a_second_run_without_a_change_moves_no_data(self):
         # The folders above the tree are in the snapshot too: in /tmp other tests make and remove theirs meanwhile.
         above = pathlib.Path(tempfile.mkdtemp(prefix="cairn-system-", dir="/var/tmp"))

@@ -173,12 +173,13 @@ class Prune(PoolTest):
         homes = [self.me.home, other]
         import subprocess
         kept = [None, None]
-        for turn in range(4):
-            (trees[0] / f"file{turn}").write_bytes(os.urandom(300_000))
-            (trees[1] / f"file{turn}").write_bytes((trees[0] / f"file{turn}").read_bytes())  # chunks that both have
+        rounds = 30
+        for turn in range(rounds):
+            (trees[0] / f"file{turn % 8}").write_bytes(os.urandom(300_000))
+            (trees[1] / f"file{turn % 8}").write_bytes((trees[0] / f"file{turn % 8}").read_bytes())  # chunks that both have
             work = []
             for i in range(2):
-                command = ["backup", trees[i]] if turn % 2 == i or turn == 3 else ["prune"]
+                command = ["backup", trees[i]] if turn % 2 == i or turn == rounds - 1 else ["prune"]
                 work.append((i, command[0], subprocess.Popen([str(BIN / "cairn"), *map(str, command), "--home", str(homes[i]), "--json"],
                                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)))
             for i, command, process in work:
