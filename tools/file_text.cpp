@@ -57,6 +57,7 @@ Json file_json(const FileStatus& file) {
   object["permissions"] = mode_text(file);
   object["mtime"] = exact_time(file.mtime);
   object["mtime_ns"] = file.mtime;
+  object["atime"] = exact_time(file.mtime);  // as restic without --with-atime: when a file was read is not kept
   object["ctime"] = exact_time(file.ctime);
   object["btime"] = exact_time(file.btime);
   if (!file.owner.empty()) put_path(object, "user", file.owner);

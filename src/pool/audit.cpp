@@ -28,6 +28,10 @@ Auditor::Auditor(env::World world, peer::Peers& peers, Holder& holder, NodeScore
       tasks_(world.executor) {
   peers_.serve(wire::Method::audit, peer::Access::members,
                [this](peer::Request request) { return serve(std::move(request)); });
+  // Who says itself that it no longer has it is trusted again: its disk may have failed, and it has another.
+  holder_.on_news([this](const ShardId& shard, const NodeId& node, ClaimState state) {
+    if (state == ClaimState::gone) forget({shard, node});
+  });
 }
 
 void Auditor::start() {
@@ -317,34 +321,36 @@ env::Task<void> Auditor::follow_up_loop() {
   }
 }
 
+void Auditor::forget(const Key& key) {
+  const auto found = doubts_.find(key);
+  if (found == doubts_.end()) return;
+  Doubt gone = found->second;
+  doubts_.erase(found);
+  set_distrusted(key, gone, false);
+}
+
 env::Task<void> Auditor::follow_up(Key key) {
   const auto& [shard, node] = key;
-  auto forget = [&] {
-    const auto found = doubts_.find(key);
-    if (found == doubts_.end()) return;
-    Doubt gone = found->second;
-    doubts_.erase(found);
-    set_distrusted(key, gone, false);
-  };
   doubts_[key].when = world_.clock.now() + options_.retry;
   // Who is not there, or says itself that it no longer has it, is no matter for audits.
   auto claims = co_await holder_.claims_of(shard.pack);
+  if (!doubts_.contains(key)) co_return;
   const bool claimed = claims && std::ranges::any_of(*claims, [&](const Claim& claim) {
                          return claim.shard == key.first && claim.node == key.second && claim.state != ClaimState::gone;
                        });
   if (!claimed) {
-    forget();
+    forget(key);
     co_return;
   }
   const peer::NodeState state = peers_.state(node);
   if (state != peer::NodeState::alive && state != peer::NodeState::suspect) {
-    if (!doubts_[key].distrusted) forget();
+    if (!doubts_[key].distrusted) forget(key);
     co_return;
   }
   std::vector<Challenge> same{doubts_[key].challenge};
   const auto asked = co_await ask(node, std::move(same));
   if (asked.empty()) {
-    forget();
+    forget(key);
   } else {
     take(node, asked.front());
   }

@@ -91,6 +91,7 @@ class Auditor {
   env::Task<void> audit_loop();
   env::Task<void> follow_up_loop();
   env::Task<void> follow_up(Key key);
+  void forget(const Key& key);
   env::Task<void> scrub_loop();
   env::Task<void> save_loop();
 

@@ -30,8 +30,12 @@ struct HealingPool : Cluster {
     std::vector<size_t> list;
     for (size_t i = 0; i < machines.size(); ++i) {
       if (!up(i)) continue;
-      const auto slots = sim.run(machines[i]->holder->stores()[0]->slots_of(pack));
-      if (std::ranges::find(slots, slot) != slots.end()) list.push_back(i);
+      for (const auto& store : machines[i]->holder->stores()) {
+        const auto slots = sim.run(store->slots_of(pack));
+        if (std::ranges::find(slots, slot) == slots.end()) continue;
+        list.push_back(i);
+        break;
+      }
     }
     return list;
   }
@@ -453,6 +457,25 @@ TEST_CASE("a node whose disk was replaced says so, and its shards are rebuilt") 
   CHECK(pool.repair(hit).counters().disclaimed == 1);
   pool.let_claims_spread();
   CHECK(pool.one_each(pack));
+}
+
+TEST_CASE("whose disk failed is given shards again as soon as it has said what is gone, and has another disk") {
+  HealingOptions options = quick();
+  options.audit.every = options.audit.retry = seconds(1);
+  options.audit.distrust_retry = hours(10);
+  HealingPool pool(8, options);  // all are needed
+  const auto pack = pool.pack(5, 3, 20'000);
+  pool.write_all(pack);
+  pool.let_claims_spread();
+  // What is asked of it fails, until it gives the disk up.
+  pool.sim.node(3).disk().wipe("store");
+  const auto failed = [](Healing& healing) { return healing.auditor().counters().failed; };
+  REQUIRE(pool.within(minutes(10), [&] { return pool.sum(failed) > 0; }));
+  auto other = pool.sim.run(store::ShardStore::open(pool.machines[3]->node.world(),
+                                                    {.path = "other", .limit = 64 * kMiB, .keep_free_share = 0}, true));
+  REQUIRE(other);
+  REQUIRE(pool.machines[3]->holder->add_store(std::move(*other)));
+  REQUIRE(pool.within(minutes(30), [&] { return pool.rebuilt() > 0; }));
 }
 
 TEST_CASE("machines lost one after the other never make a pack unreadable, down to the last k that there is room for") {
