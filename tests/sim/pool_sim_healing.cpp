@@ -292,7 +292,11 @@ void PoolSim::be_away_for_long() {
 void PoolSim::give_space_back() {
   if (equivocator_) return;
   left_alone_ = true;
-  // Who noted an upload first may have had a clock that is a month ahead: then it waits for so much longer.
+  // The keepers among whom the middle clock was when an upload was noted may have been a month ahead: then it waits for
+  // so much longer. All go on by more than that.
+  for (size_t i = 0; i < options_.nodes; ++i) {
+    if (holders_[i] && holders_[i]->ready()) sim_.node(i).jump_wall_clock(std::chrono::hours(24 * 100));
+  }
   clients_.back()->node().jump_wall_clock(std::chrono::hours(24 * 100));
   // The first notes uploads that were never committed, the second buries them; and each commit leaves packs behind.
   for (int i = 0; i < kMostCollections && (i < 2 || last_commits_ > 0); ++i) {
