@@ -8,6 +8,7 @@ import time
 import unittest
 
 from hostile_test import Liar, address_of
+from mount_test import Mount
 from pool import PATIENCE, Pool, describe
 
 
@@ -56,6 +57,12 @@ class FaultyHolder(unittest.TestCase):
         changes = [json.loads(line) for line in me.cairn("diff", self.middle, last, "--json").stdout.decode().splitlines()]
         self.assertIn({"message_type": "change", "path": f"{tree}/later", "modifier": "+"}, changes)
         self.assertEqual(me.cairn("dump", last, f"{tree}/large3").stdout, (tree / "large3").read_bytes())
+        mount = Mount(me, self.pool.root / "mounted", volume=last)
+        try:
+            for name in ("large5", "small5", "later"):
+                self.assertEqual((mount.dir / tree.relative_to("/") / name).read_bytes(), (tree / name).read_bytes(), name)
+        finally:
+            mount.close()
         self.assertEqual(json.loads(me.cairn("stats", last, "--json").stdout)["snapshots_count"], 1)
         self.assertEqual(self.restored(last, "while"), describe(tree))
         copied = me.json("copy", "--volume", "second", last)
