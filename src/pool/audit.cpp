@@ -81,13 +81,8 @@ env::Task<void> Auditor::hear_what_differs(NodeId from, std::set<PackId> packs, 
   if (response.claims().empty()) co_return;
   std::map<PackId, std::vector<Claim>> told;
   auto accepted = co_await world_.workers.run([&]() -> Result<std::vector<Claim>> {
-    std::vector<Claim> claims;
-    for (const wire::Signed& message : response.claims()) {
-      auto claim = Claim::check(wire::encode(message));
-      if (!claim || !packs.contains(claim->shard.pack)) continue;
-      told[claim->shard.pack].push_back(*claim);
-      claims.push_back(std::move(*claim));
-    }
+    const std::vector<Claim> claims = checked_claims(response.claims(), packs);
+    for (const Claim& claim : claims) told[claim.shard.pack].push_back(claim);
     return holder_.index().accept(claims);
   });
   if (!accepted) {

@@ -70,6 +70,16 @@ Result<Claim> parse(const wire::Signed& message, ByteView encoded) {
 
 }  // namespace
 
+std::vector<Claim> checked_claims(const google::protobuf::RepeatedPtrField<wire::Signed>& messages,
+                                  const std::set<PackId>& packs) {
+  std::vector<Claim> claims;
+  for (const wire::Signed& message : messages) {
+    auto claim = Claim::check(wire::encode(message));
+    if (claim && packs.contains(claim->shard.pack)) claims.push_back(std::move(*claim));
+  }
+  return claims;
+}
+
 Hash digest_of(const std::vector<Claim>& claims) {
   Bytes all;
   for (const Claim& claim : claims) {

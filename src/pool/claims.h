@@ -4,11 +4,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/ids.h"
 #include "crypto/signature.h"
 #include "env/meta_store.h"
+#include "proto/common.pb.h"
 
 namespace cairn::pool {
 
@@ -41,6 +43,11 @@ struct Claim {
   // The same without the signature: for what was checked, or heard, before it was kept.
   static Result<Claim> read(ByteView signed_message);
 };
+
+// Of what somebody tells about packs that were asked for: the claims of `packs` that are rightly signed. Blocks (it
+// checks signatures): from Workers.
+std::vector<Claim> checked_claims(const google::protobuf::RepeatedPtrField<wire::Signed>& messages,
+                                  const std::set<PackId>& packs);
 
 // Equal at two nodes that know the same claims of a pack.
 Hash digest_of(const std::vector<Claim>& claims);

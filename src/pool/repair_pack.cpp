@@ -204,10 +204,7 @@ env::Task<void> Repair::take_claims(PackId pack, std::vector<wire::RepairIntentR
   auto accepted = co_await world_.workers.run([&]() -> Status {
     std::vector<Claim> claims;
     for (const auto& answer : answers) {
-      for (const wire::Signed& message : answer.claims()) {
-        auto claim = Claim::check(wire::encode(message));
-        if (claim && claim->shard.pack == pack) claims.push_back(std::move(*claim));
-      }
+      for (Claim& claim : checked_claims(answer.claims(), {pack})) claims.push_back(std::move(claim));
     }
     auto news = holder_.index().accept(claims);
     if (!news) return fail(std::move(news.error()));

@@ -364,12 +364,7 @@ env::Task<std::optional<NodeId>> ShardMover::find_target(PackPicture& picture, u
     if (std::ranges::all_of(about.held_slots(), [slot](uint32_t held) { return held == slot; })) co_return target;
     picture.placed.push_back(*target);
     co_await world_.workers.run([&]() -> Status {
-      std::vector<Claim> claims;
-      for (const wire::Signed& message : about.claims()) {
-        auto claim = Claim::check(wire::encode(message));
-        if (claim && claim->shard.pack == picture.header.id) claims.push_back(std::move(*claim));
-      }
-      auto news = holder_.index().accept(claims);
+      auto news = holder_.index().accept(checked_claims(about.claims(), {picture.header.id}));
       return news ? Status{} : fail(std::move(news.error()));
     });
   }
