@@ -1,4 +1,10 @@
 // cairn-sim: runs simulated pools from seeds, and says which seeds fail.
+//
+// Each seed has a process of its own: what a crashed machine left in memory goes with it, and a seed that ends its
+// process (an assertion, a sanitizer) fails alone.
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -6,8 +12,39 @@
 
 #include "sim/pool_sim.h"
 
+namespace {
+
+using namespace cairn;
+
+int run_seed(uint64_t seed, const sim::PoolSimOptions& options, bool twice) {
+  const std::clock_t began = std::clock();
+  auto result = sim::run_pool_simulation(seed, options);
+  if (twice && sim::run_pool_simulation(seed, options).trace != result.trace) {
+    result.failures.emplace_back("a second run had another trace");
+  }
+  std::printf("%s (%.1f s)\n", to_string(result).c_str(), static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC);
+  for (const auto& text : result.failures) std::printf("  %s\n", text.c_str());
+  return result.failures.empty() ? 0 : 1;
+}
+
+// False: it failed.
+bool run_apart(uint64_t seed, const std::function<int()>& run) {
+  std::fflush(stdout);
+  const pid_t child = ::fork();
+  if (child == 0) std::exit(run());
+  int status = -1;
+  if (child < 0 || ::waitpid(child, &status, 0) != child) {
+    std::perror("cairn-sim");
+    return false;
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
+    std::printf("seed %llu: FAILED, its process ended with status %d\n", static_cast<unsigned long long>(seed), status);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  using namespace cairn;
   uint64_t seed = 1;
   uint64_t seeds = 1;
   uint64_t step = 1;
@@ -36,15 +73,8 @@ int main(int argc, char** argv) {
   }
   uint64_t failed = 0;
   for (uint64_t i = 0; i < seeds; ++i) {
-    const std::clock_t began = std::clock();
-    auto result = sim::run_pool_simulation(seed + i * step, options);
-    if (twice && sim::run_pool_simulation(seed + i * step, options).trace != result.trace) {
-      result.failures.emplace_back("a second run had another trace");
-    }
-    std::printf("%s (%.1f s)\n", to_string(result).c_str(), static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC);
-    for (const auto& text : result.failures) std::printf("  %s\n", text.c_str());
-    std::fflush(stdout);
-    failed += result.failures.empty() ? 0 : 1;
+    const uint64_t one = seed + i * step;
+    if (!run_apart(one, [&] { return run_seed(one, options, twice); })) ++failed;
   }
   if (failed > 0)
     std::printf("%llu of %llu seeds failed\n", static_cast<unsigned long long>(failed),
