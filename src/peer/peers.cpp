@@ -136,9 +136,12 @@ class Peers::Impl {
   NodeState state(const NodeId& node) const {
     const NodeInfo* info = membership.node(node);
     if (!info) return membership.removed(node) ? NodeState::removed : NodeState::unknown;
-    if (info->leaving) return NodeState::left;
-    if (node == identity.node && options.serve) return NodeState::alive;
-    return options.serve ? swim.state(node) : follower.state(node, world.clock.now());
+    return state(*info);
+  }
+  NodeState state(const NodeInfo& node) const {
+    if (node.leaving) return NodeState::left;
+    if (node.id == identity.node && options.serve) return NodeState::alive;
+    return options.serve ? swim.state(node.id) : follower.state(node.id, world.clock.now());
   }
 
   // Only where there is a limit, so that without one it costs nothing.
@@ -277,6 +280,9 @@ bool Peers::last_resort(const NodeId& node) const {
 NodeState Peers::state(const NodeId& node) const {
   return impl_->state(node);
 }
+NodeState Peers::state(const NodeInfo& node) const {
+  return impl_->state(node);
+}
 
 std::optional<Duration> Peers::last_heard(const NodeId& node) const {
   if (node == impl_->identity.node && impl_->options.serve) return Duration{};
@@ -288,7 +294,7 @@ std::optional<Duration> Peers::last_heard(const NodeId& node) const {
 std::vector<NodeId> Peers::live_nodes() const {
   std::vector<NodeId> nodes;
   impl_->membership.any_node([&](const NodeInfo& info) {
-    if (impl_->state(info.id) == NodeState::alive) nodes.push_back(info.id);
+    if (impl_->state(info) == NodeState::alive) nodes.push_back(info.id);
     return false;
   });
   return nodes;

@@ -85,6 +85,7 @@ class Peers {
   // Departed, with an address or a session: others may be wrong about it, so it is asked when nobody else is left.
   bool last_resort(const NodeId& node) const;
   NodeState state(const NodeId& node) const;
+  NodeState state(const NodeInfo& node) const;  // of membership()'s: spares a search
   std::vector<NodeId> live_nodes() const;
   // How long ago this process itself heard from it; nothing: not in its life. A node talks to a few others only.
   std::optional<Duration> last_heard(const NodeId& node) const;

@@ -386,7 +386,7 @@ env::Task<void> Auditor::audit_loop() {
     // The next node, in the order of their IDs, that is there and has something in common with this one.
     std::vector<NodeId> round;
     peers_.membership().any_node([&](const peer::NodeInfo& node) {
-      if (node.id != peers_.identity().node && peers_.state(node.id) == peer::NodeState::alive)
+      if (node.id != peers_.identity().node && peers_.state(node) == peer::NodeState::alive)
         round.push_back(node.id);
       return false;
     });

@@ -13,6 +13,17 @@ uint64_t in_milliseconds(Duration time) {
 
 }  // namespace
 
+void NodeScore::observe(bool there, Duration time) {
+  observed += in_milliseconds(time);
+  if (there) online += in_milliseconds(time);
+  if (observed < in_milliseconds(kScoreHalf)) return;
+  for (uint64_t* one : {&online, &observed, &audits_passed, &audits_failed}) *one /= 2;
+}
+
+void NodeScore::set_away(std::optional<Duration> time) {
+  away = time ? std::max<uint64_t>(1, in_milliseconds(*time)) : 0;
+}
+
 std::string NodeScore::encode() const {
   Bytes raw;
   for (const uint64_t one : {away, online, observed, audits_passed, audits_failed}) append_be64(raw, one);
@@ -59,19 +70,6 @@ NodeScore NodeScores::of(const NodeId& node) const {
 void NodeScores::audited(const NodeId& node, bool passed) {
   NodeScore& score = scores_[node];
   ++(passed ? score.audits_passed : score.audits_failed);
-}
-
-void NodeScores::observed(const NodeId& node, bool there, Duration time) {
-  NodeScore& score = scores_[node];
-  score.observed += in_milliseconds(time);
-  if (there) score.online += in_milliseconds(time);
-  if (score.observed < in_milliseconds(kScoreHalf)) return;
-  for (uint64_t* one : {&score.online, &score.observed, &score.audits_passed, &score.audits_failed}) *one /= 2;
-}
-
-void NodeScores::set_away(const NodeId& node, std::optional<Duration> away) {
-  NodeScore& score = scores_[node];
-  score.away = away ? std::max<uint64_t>(1, in_milliseconds(*away)) : 0;
 }
 
 }  // namespace cairn::pool

@@ -15,6 +15,11 @@ struct NodeScore {
   uint64_t online = 0, observed = 0;  // milliseconds
   uint64_t audits_passed = 0, audits_failed = 0;
 
+  // It was there, or departed, for this long.
+  void observe(bool there, Duration time);
+  // How long it has been away; nothing: it is back.
+  void set_away(std::optional<Duration> time);
+
   bool operator==(const NodeScore&) const = default;
   std::string encode() const;
   static std::optional<NodeScore> decode(std::string_view raw);
@@ -30,10 +35,8 @@ class NodeScores {
 
   NodeScore of(const NodeId& node) const;
   void audited(const NodeId& node, bool passed);
-  // It was there, or departed, for this long.
-  void observed(const NodeId& node, bool there, Duration time);
-  // How long it has been away; nothing: it is back.
-  void set_away(const NodeId& node, std::optional<Duration> away);
+  // To be changed; it stays where it is.
+  NodeScore& at(const NodeId& node) { return scores_[node]; }
 
  private:
   env::World world_;

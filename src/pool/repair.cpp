@@ -74,33 +74,35 @@ Presence Repair::presence(const NodeId& node, Time& away_since) const {
 
 void Repair::look_at_states() {
   const Time now = world_.clock.now();
-  std::set<NodeId> all;
-  peers_.membership().any_node([&](const peer::NodeInfo& node) {
-    all.insert(all.end(), node.id);
-    return false;
-  });
-  for (const auto& [node, seen] : nodes_) all.insert(node);  // also those that were removed since
-  all.erase(peers_.identity().node);
+  const NodeId self = peers_.identity().node;
   size_t there = 1;
   std::vector<Time> departures;
-  for (const NodeId& node : all) {
-    const peer::NodeState state = peers_.state(node);
-    Seen& seen = nodes_[node];
+  const auto look = [&](const NodeId& node, peer::NodeState state, Seen& seen) {
+    if (seen.score == nullptr) seen.score = &scores_.at(node);
     const peer::NodeState before = std::exchange(seen.state, state);
     const bool away = state == peer::NodeState::departed;
-    if (away && before != state) {
-      // As long ago as was noted in an earlier life of this process.
-      seen.away_since = now - std::chrono::milliseconds(scores_.of(node).away);
-    }
-    scores_.set_away(node, away ? std::optional(now - seen.away_since) : std::nullopt);
-    if (is_there(state) || away) scores_.observed(node, !away, now - states_at_);
+    // As long ago as was noted in an earlier life of this process.
+    if (away && before != state) seen.away_since = now - std::chrono::milliseconds(seen.score->away);
+    seen.score->set_away(away ? std::optional(now - seen.away_since) : std::nullopt);
+    if (is_there(state) || away) seen.score->observe(!away, now - states_at_);
     there += is_there(state) ? 1 : 0;
     if (away) departures.push_back(seen.away_since);
-    if (is_there(state) == is_there(before)) continue;
-    if (options_.without_walks) continue;
+    if (is_there(state) == is_there(before) || options_.without_walks) return;
     to_walk_.insert(node);
     walk_changed_.notify_all();
-  }
+  };
+  // Both tables are in the order of NodeIDs. What is only in the own one was removed since.
+  auto known = nodes_.begin();
+  peers_.membership().any_node([&](const peer::NodeInfo& node) {
+    if (node.id == self) return false;
+    for (; known != nodes_.end() && known->first < node.id; ++known)
+      look(known->first, peers_.state(known->first), known->second);
+    if (known == nodes_.end() || known->first != node.id) known = nodes_.emplace_hint(known, node.id, Seen{});
+    look(known->first, peers_.state(node), known->second);
+    ++known;
+    return false;
+  });
+  for (; known != nodes_.end(); ++known) look(known->first, peers_.state(known->first), known->second);
   states_at_ = now;
   const auto cut_off =
       options_.without_cut_off ? std::nullopt : cut_off_until(std::move(departures), there, times_, now);

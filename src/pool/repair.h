@@ -75,6 +75,7 @@ class Repair {
   struct Seen {
     peer::NodeState state = peer::NodeState::unknown;
     Time away_since{};
+    NodeScore* score = nullptr;  // of `scores_`
   };
 
   // repair.cpp: what is to be looked at, and when
