@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   app.add_option("--clients", options.clients, "writers and readers");
   app.add_option("--faults", fault_seconds, "seconds of virtual time with faults");
   app.add_flag("--healing", options.healing, "then lose machines and disks, and require that the holders heal");
+  app.add_flag("--own-code", options.own_code, "the code that a pool of this size takes by itself: (16, 8) from 25 on");
   app.add_flag("--drawn", options.drawn, "let each seed draw whether it does so");
   app.add_flag("--trace", trace, "print what happens");
   app.add_flag("--twice", twice, "run each seed twice and compare the traces");

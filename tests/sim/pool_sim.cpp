@@ -9,7 +9,7 @@ void PoolSim::begin() {
   constexpr std::pair<uint32_t, uint32_t> kCodes[] = {{2, 2}, {4, 2}, {3, 3}, {5, 3}, {4, 4}};
   if (options_.drawn) options_.healing = prng_.chance(0.25) && options_.nodes <= kLargePool;
   setup_.code = kCodes[prng_.below(std::size(kCodes))];
-  if (prng_.chance(0.05)) setup_.code.reset();  // as the pool's size asks: (16, 8)
+  if (prng_.chance(0.05) || options_.own_code) setup_.code.reset();  // as the pool's size asks: (16, 8)
   // 24 holders of each pack among 30 nodes tell each other twenty times as much, and leave no room for liars.
   if (!setup_.code && options_.drawn) options_.healing = false;
   m_ = setup_.code ? setup_.code->second : pool::geometry_for(options_.nodes).m;

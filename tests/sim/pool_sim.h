@@ -22,6 +22,7 @@ struct PoolSimOptions {
   // Afterwards the holders are left to themselves: machines are lost for good, come back with an empty disk, lie, or
   // are away for long, up to m of them at once; each time every pack must be whole again by a deadline.
   bool healing = false;
+  bool own_code = false;                   // the one that a pool of this size takes by itself
   bool drawn = false;                      // one of four seeds of a pool of up to 100 do so
   std::function<void(PoolSetup&)> breaks;  // a rule, which must be noticed
   bool lying_disks = false;                // they do not keep what they said is synced: must be noticed
