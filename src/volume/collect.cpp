@@ -42,7 +42,6 @@ class Collector {
       if (host_.unsettled())
         co_return fail(Code::damaged,
                        "what a device that may only add has replaced cannot be read: nothing is removed");
-      if (head_->state.sequence == 0) co_return report_;
       CAIRN_CO_TRY(co_await look());
       std::map<PackId, pool::PackRef> apart;
       if (!repacked_ && !repacker_ && !options_.dry_run) {

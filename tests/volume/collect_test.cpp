@@ -394,6 +394,34 @@ TEST_CASE("uploads that were never committed are buried only after a week, and a
   REQUIRE(read_text(pruning, pruning.volume->view(), "/late") == as_string(late));
 }
 
+TEST_CASE("what was uploaded to a volume that never had a commit is buried, too") {
+  Fixture world;
+  Device device = world.device(1), pruning = world.device(2);
+  auto transaction = device.volume->begin();
+  REQUIRE(transaction);
+  Fs fs{device, **transaction};
+  const Bytes late = random_bytes(500'000, 3);
+  fs.put("/late", late);
+  REQUIRE(device.run((*transaction)->flush()));
+  REQUIRE(collect(pruning, {.dry_run = true}).orphans_seen == 1);
+  REQUIRE(collect(pruning).orphans_seen == 1);
+  world.sim.run_for(std::chrono::hours(24 * 8));
+  REQUIRE(collect(pruning).orphans_buried == 1);
+  fs.commit();
+  world.pool.empty_trash();
+  REQUIRE(pruning.run(pruning.volume->refresh()));
+  REQUIRE(read_text(pruning, pruning.volume->view(), "/late") == as_string(late));
+}
+
+TEST_CASE("a collection of a volume in which there is nothing changes nothing") {
+  Fixture world;
+  Device device = world.device(1);
+  const CollectReport report = collect(device);
+  CHECK(report.commits == 0);
+  CHECK(report.packs == 0);
+  CHECK(device.volume->head().sequence == 0);
+}
+
 TEST_CASE("an upload that is committed before its week is over is no orphan any more") {
   Fixture world;
   Device device = world.device(1), pruning = world.device(2);
