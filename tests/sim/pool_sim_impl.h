@@ -106,6 +106,8 @@ class PoolSim {
   void note_packs();
   void require_whole(const std::string& when, bool without_dead = false);
   Task<uint64_t> repair_cost(size_t holder);
+  Task<void> note_given(size_t holder);
+  uint64_t cost_of_given() const;
   uint64_t bytes_moved() const;
   uint64_t rot_found() const;
   std::map<PackId, uint32_t> most_in_a_domain();
@@ -154,6 +156,8 @@ class PoolSim {
   std::map<size_t, std::pair<uint64_t, Hash>> seen_;  // by machine: its last head
   std::optional<size_t> equivocator_;
   std::set<size_t> liars_;
+  std::map<std::pair<size_t, ShardId>, uint64_t>
+      given_;                    // shards that liars had since machines were lost: to rebuild one
   std::vector<size_t> keepers_;  // of the volume's head, as it was founded
   size_t keepers_lost_ = 0;
   std::vector<uint64_t> next_name_;
