@@ -11,8 +11,8 @@ namespace cairn::pool {
 
 AuditOptions AuditOptions::scaled(double factor) const {
   AuditOptions options = *this;
-  for (Duration* one : {&options.every, &options.retry, &options.confirm, &options.distrust_retry, &options.scrub_delay,
-                        &options.scrub_every, &options.save_every}) {
+  for (Duration* one : {&options.every, &options.retry, &options.confirm, &options.distrust_retry, &options.passed_by,
+                        &options.scrub_delay, &options.scrub_every, &options.save_every}) {
     *one = scaled_time(*one, factor);
   }
   return options;
@@ -28,7 +28,7 @@ Auditor::Auditor(env::World world, peer::Peers& peers, Holder& holder, NodeScore
       tasks_(world.executor) {
   peers_.serve(wire::Method::audit, peer::Access::members,
                [this](peer::Request request) { return serve(std::move(request)); });
-  // Who says itself that it no longer has it is trusted again: its disk may have failed, and it has another.
+  // Who says itself that it no longer has it may be trusted again: its disk may have failed, and it has another.
   holder_.on_news([this](const ShardId& shard, const NodeId& node, ClaimState state) {
     if (state == ClaimState::gone) forget({shard, node});
   });
@@ -321,7 +321,10 @@ void Auditor::forget(const Key& key) {
   if (found == doubts_.end()) return;
   Doubt gone = found->second;
   doubts_.erase(found);
+  const bool was = gone.distrusted;
   set_distrusted(key, gone, false);
+  // It has not made it good, only taken its claim back.
+  if (was && !distrusted(key.second)) scores_.at(key.second).caught_lying(options_.passed_by);
 }
 
 env::Task<void> Auditor::follow_up(Key key) {
@@ -386,8 +389,7 @@ env::Task<void> Auditor::audit_loop() {
     // The next node, in the order of their IDs, that is there and has something in common with this one.
     std::vector<NodeId> round;
     peers_.membership().any_node([&](const peer::NodeInfo& node) {
-      if (node.id != peers_.identity().node && peers_.state(node) == peer::NodeState::alive)
-        round.push_back(node.id);
+      if (node.id != peers_.identity().node && peers_.state(node) == peer::NodeState::alive) round.push_back(node.id);
       return false;
     });
     std::erase_if(turns_, [&](const auto& turn) { return peers_.membership().node(turn.first) == nullptr; });

@@ -18,6 +18,7 @@ namespace cairn::pool {
 
 struct AuditOptions {
   Duration every = kAuditEvery, retry = kAuditRetry, confirm = kAuditConfirm, distrust_retry = kDistrustRetry;
+  Duration passed_by = kPassedBy;
   Duration scrub_delay = kScrubDelay, scrub_every = kScrubEvery, save_every = kSaveScores;
   uint64_t scrub_rate = kScrubRate;  // bytes per second
 
@@ -54,6 +55,8 @@ class Auditor {
   bool distrusted(const ShardId& shard, const NodeId& node) const;
   // For any shard: it is given no others.
   bool distrusted(const NodeId& node) const { return distrusted_nodes_.contains(node); }
+  // It was, not long ago: it is given others only where there is nobody else.
+  bool passed_by(const NodeId& node) const { return scores_.of(node).passed_by > 0; }
   // Called on the strand when distrusted() changed for a shard.
   void on_change(std::function<void(const ShardId&)> handler) { changed_ = std::move(handler); }
   AuditCounters counters() const { return counters_; }

@@ -175,6 +175,11 @@ inline constexpr Duration kAuditRetry = std::chrono::minutes(2);
 inline constexpr Duration kAuditConfirm = std::chrono::seconds(20);
 // A slot that counts as gone is asked again for the leaf that it failed.
 inline constexpr Duration kDistrustRetry = std::chrono::hours(6);
+// Who failed an audit and then says that the shard is gone is passed by for others for so long, twice as long each
+// further time: who lies, takes its word back when it was found out, and loses the next shards gets few of them. An
+// honest one whose disk failed is missed little: it is chosen where there is nobody else, and by writers.
+inline constexpr Duration kPassedBy = std::chrono::hours(24);
+inline constexpr uint64_t kPassedByDoublings = 4;
 // Slots of others that count as gone by their audits.
 inline constexpr size_t kMaxDistrusted = 4096;
 // The scrub reads at this rate (a TiB in 12 days), and begins anew after this long.

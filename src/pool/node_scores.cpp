@@ -16,25 +16,35 @@ uint64_t in_milliseconds(Duration time) {
 void NodeScore::observe(bool there, Duration time) {
   observed += in_milliseconds(time);
   if (there) online += in_milliseconds(time);
+  if (there) passed_by -= std::min(passed_by, in_milliseconds(time));
   if (observed < in_milliseconds(kScoreHalf)) return;
-  for (uint64_t* one : {&online, &observed, &audits_passed, &audits_failed}) *one /= 2;
+  for (uint64_t* one : {&online, &observed, &audits_passed, &audits_failed, &caught}) *one /= 2;
 }
 
 void NodeScore::set_away(std::optional<Duration> time) {
   away = time ? std::max<uint64_t>(1, in_milliseconds(*time)) : 0;
 }
 
+void NodeScore::caught_lying(Duration first) {
+  passed_by = in_milliseconds(first) << std::min(caught, kPassedByDoublings);
+  ++caught;
+}
+
 std::string NodeScore::encode() const {
   Bytes raw;
-  for (const uint64_t one : {away, online, observed, audits_passed, audits_failed}) append_be64(raw, one);
+  for (const uint64_t one : {away, online, observed, audits_passed, audits_failed, caught, passed_by})
+    append_be64(raw, one);
   return to_string(ByteView(raw));
 }
 
 std::optional<NodeScore> NodeScore::decode(std::string_view raw) {
   NodeScore score;
-  if (raw.size() != 5 * sizeof(uint64_t)) return std::nullopt;
+  // The last two were not there at first.
+  if (raw.size() != 5 * sizeof(uint64_t) && raw.size() != 7 * sizeof(uint64_t)) return std::nullopt;
   size_t at = 0;
-  for (uint64_t* one : {&score.away, &score.online, &score.observed, &score.audits_passed, &score.audits_failed}) {
+  for (uint64_t* one : {&score.away, &score.online, &score.observed, &score.audits_passed, &score.audits_failed,
+                        &score.caught, &score.passed_by}) {
+    if (at == raw.size()) break;
     *one = read_be64(as_bytes(raw).data() + at);
     at += sizeof(uint64_t);
   }

@@ -37,6 +37,7 @@ Repair::Repair(env::World world, peer::Peers& peers, Holder& holder, ShardMover&
   mover_.set_trust(
       {.bad_source = [this](const ShardId& shard, const NodeId& node) { return auditor_.distrusted(shard, node); },
        .bad_keeper = [this](const NodeId& node) { return auditor_.distrusted(node); },
+       .last_choice = [this](const NodeId& node) { return auditor_.passed_by(node); },
        .found_bad = [this](const ShardId& shard, const NodeId& node) { auditor_.suspect(shard, node); }});
   auditor_.on_change([this](const ShardId& shard) { schedule(shard.pack, world_.clock.now()); });
 }

@@ -118,8 +118,7 @@ bool ShardMover::over_cap(const PackPicture& picture, const NodeId& node, const 
 
 std::optional<NodeId> ShardMover::choose(const PackPicture& picture, const std::set<NodeId>& avoid,
                                          const NodeId& leaving) const {
-  std::vector<Candidate> candidates;
-  std::vector<Candidate> holders;
+  std::vector<Candidate> candidates, last, holders;
   for (const peer::NodeInfo& node : peers_.membership().nodes()) {
     const bool self = node.id == peers_.identity().node;
     if (!self && !peers_.usable(node.id)) continue;
@@ -132,16 +131,22 @@ std::optional<NodeId> ShardMover::choose(const PackPicture& picture, const std::
     // Who is only suspected of being away may be, and would be waited for.
     if (peers_.state(node.id) != peer::NodeState::alive) continue;
     if (trust_.bad_keeper && trust_.bad_keeper(node.id)) continue;
-    candidates.push_back(std::move(candidate));
+    const bool at_last = trust_.last_choice && trust_.last_choice(node.id);
+    (at_last ? last : candidates).push_back(std::move(candidate));
   }
   const content::PackGeometry& geometry = picture.header.geometry;
-  Placer placer(picture.header.id, geometry.k + geometry.m, geometry.shard_length, candidates);
-  if (!options_.without_domains) {
-    for (const Candidate& holder : holders) placer.hand_out(holder);
-  }
-  const auto best = placer.next();
-  if (!best) return std::nullopt;
-  return best->node;
+  const auto best = [&]() -> std::optional<NodeId> {
+    Placer placer(picture.header.id, geometry.k + geometry.m, geometry.shard_length, candidates);
+    if (!options_.without_domains) {
+      for (const Candidate& holder : holders) placer.hand_out(holder);
+    }
+    const auto next = placer.next();
+    return next ? std::optional(next->node) : std::nullopt;
+  };
+  const auto chosen = best();
+  if (last.empty() || (chosen && !over_cap(picture, *chosen, leaving))) return chosen;
+  candidates.insert(candidates.end(), last.begin(), last.end());
+  return best();
 }
 
 // --- bytes ---

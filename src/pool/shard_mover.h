@@ -80,6 +80,7 @@ class ShardMover {
   struct Trust {
     std::function<bool(const ShardId&, const NodeId&)> bad_source;  // asked of every source before it is used
     std::function<bool(const NodeId&)> bad_keeper;                  // asked of every node before it is given a shard
+    std::function<bool(const NodeId&)> last_choice;                 // such a node is given one if nobody else can be
     std::function<void(const ShardId&, const NodeId&)> found_bad;   // told of sources whose bytes failed their proof
   };
   void set_trust(Trust trust) { trust_ = std::move(trust); }

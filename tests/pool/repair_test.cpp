@@ -478,6 +478,47 @@ TEST_CASE("whose disk failed is given shards again as soon as it has said what i
   REQUIRE(pool.within(minutes(30), [&] { return pool.rebuilt() > 0; }));
 }
 
+TEST_CASE("who was caught is given shards only where there is nobody else, for a day after it has said what is gone") {
+  HealingOptions options = quick();
+  options.audit.every = options.audit.confirm = seconds(2);
+  options.audit.passed_by = hours(3);  // that machines are gone is noticed in real time
+  HealingPool pool(12, options);
+  std::vector<content::EncodedPack> packs;
+  for (int i = 0; i < 10; ++i) {
+    packs.push_back(pool.pack(5, 3, 20'000));
+    pool.write_all(packs.back());
+  }
+  pool.let_claims_spread();
+  const auto all_whole = [&] { return std::ranges::all_of(packs, [&](auto& pack) { return pool.whole(pack); }); };
+  const auto distrusting = [&](size_t node) {
+    return pool.sum([&](Healing& healing) { return healing.auditor().distrusted(pool.id(node)) ? 1U : 0U; });
+  };
+  const size_t caught = 3;
+  const auto passing_by = [&] {
+    return pool.sum([&](Healing& healing) { return healing.auditor().passed_by(pool.id(caught)) ? 1U : 0U; });
+  };
+  const auto given = [&] {
+    size_t slots = 0;
+    for (const auto& pack : packs)
+      slots += pool.sim.run(pool.machines[caught]->holder->stores()[0]->slots_of(pack.header.id)).size();
+    return slots;
+  };
+  pool.replace_by_liar(caught, Lie::wrong_bytes);
+  REQUIRE(pool.within(hours(2), [&] { return distrusting(caught) == 11 && all_whole(); }));
+  pool.crash(caught);
+  pool.come_back(caught, true);
+  REQUIRE(pool.within(minutes(10), [&] { return distrusting(caught) == 0; }));
+  pool.lose(5);
+  REQUIRE(pool.within(hours(1), all_whole));
+  CHECK(given() == 0);
+  CHECK(passing_by() == 10);
+  pool.sim.run_for(hours(3));
+  CHECK(passing_by() == 0);
+  pool.lose(7);
+  REQUIRE(pool.within(hours(1), all_whole));
+  CHECK(given() > 0);
+}
+
 TEST_CASE("machines lost one after the other never make a pack unreadable, down to the last k that there is room for") {
   HealingPool pool(10);
   std::vector<content::EncodedPack> packs;
