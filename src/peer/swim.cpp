@@ -89,6 +89,11 @@ void Swim::tell_some() {
                         : friend_at(static_cast<uint32_t>(prng_.below(options_.rings)), prng_.below(2) == 0);
     if (to) chosen.insert(*to);
   }
+  // Where only one other is there, nobody wants what that one told; it would wait, and be offered, for ever.
+  if (chosen.size() == 1 && host_.members() <= suspicions_.departed().size() + 2) {
+    news_.drop_from(*chosen.begin());
+    if (news_.empty()) return;
+  }
   for (const NodeId& to : chosen) tasks_.spawn(tell(this, to));
 }
 

@@ -11,6 +11,17 @@ void NewsQueue::drop(const std::string& subject) {
   places_.erase(found);
 }
 
+void NewsQueue::drop_from(const NodeId& node) {
+  for (auto next = order_.begin(); next != order_.end();) {
+    if (next->second.from != node) {
+      ++next;
+      continue;
+    }
+    places_.erase(next->second.subject);
+    next = order_.erase(next);
+  }
+}
+
 void NewsQueue::add(std::string subject, std::string encoded, const NodeId& from) {
   drop(subject);
   if (order_.size() >= kMaxNewsQueue) drop(std::string(std::prev(order_.end())->second.subject));

@@ -14,6 +14,8 @@ class NewsQueue {
   // `subject`: newer news of the same subject replace older ones. `from`: who told it (zero: this node), and so knows.
   void add(std::string subject, std::string encoded, const NodeId& from);
   void drop(const std::string& subject);
+  // All that this node told.
+  void drop_from(const NodeId& node);
   // What fits in a message to this node, what was sent least first. Each piece is sent `limit` times in all.
   std::vector<std::string> take(const NodeId& to, size_t limit, size_t bytes);
   bool empty() const { return order_.empty(); }

@@ -177,6 +177,20 @@ TEST_CASE("nodes that are well never doubt each other") {
   }
 }
 
+TEST_CASE("in a pool of two, what one told the other is nobody's news any more, and only probes go to and fro") {
+  SwimWorld world(few(2));
+  world.run_for(minutes(1));
+  const Doubt lie{.about = world.id(1), .incarnation = {1, 1}, .by = world.id(0), .signature = {}};
+  world.swim(1).take_doubt(lie, world.id(0), true);  // it refutes that by a new record
+  world.run_for(minutes(1));
+  REQUIRE(world.swim(1).counters().refutations == 1);
+  CHECK_FALSE(world.swim(0).has_news());
+  CHECK_FALSE(world.swim(1).has_news());
+  const uint64_t before = world.counters().messages;
+  world.run_for(seconds(100));
+  CHECK(world.counters().messages - before <= 2 * 2 * 100 + 4);  // a probe a second each, and its answer
+}
+
 TEST_CASE("a node that crashed becomes suspect everywhere, then departed; alive at once where it is heard again") {
   SwimWorld world(few(10));
   world.run_for(seconds(5));
