@@ -153,15 +153,27 @@ Result<std::vector<Claim>> ClaimIndex::of_pack(const PackId& pack) {
 
 Result<std::vector<Claim>> ClaimIndex::of_pack_locked(const PackId& pack) {
   std::vector<Claim> claims;
-  const std::string prefix = pack_prefix(pack);
   const auto cursor = store_->cursor();
-  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
-    auto claim = Claim::read(as_bytes(cursor->value()));
+  CAIRN_TRY(read_pack(*cursor, pack, claims));
+  return claims;
+}
+
+Result<std::vector<std::vector<Claim>>> ClaimIndex::of_packs(const std::vector<PackId>& packs) {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::vector<Claim>> claims(packs.size());
+  const auto cursor = store_->cursor();
+  for (size_t i = 0; i < packs.size(); ++i) CAIRN_TRY(read_pack(*cursor, packs[i], claims[i]));
+  return claims;
+}
+
+Status ClaimIndex::read_pack(env::Cursor& cursor, const PackId& pack, std::vector<Claim>& claims) {
+  const std::string prefix = pack_prefix(pack);
+  for (cursor.seek(prefix); cursor.valid() && cursor.key().starts_with(prefix); cursor.next()) {
+    auto claim = Claim::read(as_bytes(cursor.value()));
     if (!claim) return fail(std::move(claim.error()), "claims index");
     claims.push_back(std::move(*claim));
   }
-  CAIRN_TRY(cursor->status());
-  return claims;
+  return cursor.status();
 }
 
 Result<std::vector<Claim>> ClaimIndex::accept(const std::vector<Claim>& claims) {

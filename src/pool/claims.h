@@ -79,6 +79,8 @@ class ClaimIndex {
   Status tell(const NodeId& node, const std::vector<PackId>& packs);
 
   Result<std::vector<Claim>> of_pack(const PackId& pack);
+  // For each of them, in one walk.
+  Result<std::vector<std::vector<Claim>>> of_packs(const std::vector<PackId>& packs);
   // Shards that this node holds by its own claims, in order of their IDs, after `after`.
   Result<std::vector<ShardId>> of_node(const NodeId& node, std::optional<ShardId> after, size_t limit);
 
@@ -106,6 +108,7 @@ class ClaimIndex {
  private:
   ClaimIndex(std::unique_ptr<env::MetaStore> store, const NodeId& self) : store_(std::move(store)), self_(self) {}
   Result<std::vector<Claim>> of_pack_locked(const PackId& pack);
+  static Status read_pack(env::Cursor& cursor, const PackId& pack, std::vector<Claim>& claims);
 
   std::unique_ptr<env::MetaStore> store_;
   NodeId self_;

@@ -104,6 +104,10 @@ class HolderImpl final : public Holder {
     auto claims = co_await world_.workers.run([this, pack] { return index_->of_pack(pack); });
     co_return claims;
   }
+  env::Task<Result<std::vector<std::vector<Claim>>>> claims_of(std::vector<PackId> packs) override {
+    auto claims = co_await world_.workers.run([this, &packs] { return index_->of_packs(packs); });
+    co_return claims;
+  }
   env::Task<Result<std::vector<ShardId>>> held_by(NodeId node, std::optional<ShardId> after, size_t limit) override {
     auto shards =
         co_await world_.workers.run([this, node, after, limit] { return index_->of_node(node, after, limit); });
@@ -540,11 +544,17 @@ env::Task<Status> HolderImpl::claim_page(store::ShardStore& store, std::vector<S
     return claimed;
   });
   if (!known) co_return fail(std::move(known.error()));
-  for (const ShardId& shard : page) {
-    if (known->contains(shard)) continue;
-    auto described = co_await store.describe(shard);
+  std::erase_if(page, [&](const ShardId& shard) { return known->contains(shard); });
+  if (page.empty()) co_return Status{};
+  auto described = co_await store.describe_all(page);
+  for (size_t i = 0; i < page.size(); ++i) {
+    if (!described[i]) {
+      auto alone = co_await store.describe(page[i]);
+      if (alone) described[i] = std::move(*alone);
+    }
     // One that is not verified yet is announced when it is.
-    if (described && described->verified) exchange_.announce(shard, ClaimState::held, described->siblings);
+    if (described[i] && described[i]->verified)
+      exchange_.announce(page[i], ClaimState::held, std::move(described[i]->siblings));
   }
   co_return Status{};
 }

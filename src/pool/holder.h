@@ -58,6 +58,7 @@ class Holder {
 
   // Checked claims for a pack, this node's own among them.
   virtual env::Task<Result<std::vector<Claim>>> claims_of(PackId pack) = 0;
+  virtual env::Task<Result<std::vector<std::vector<Claim>>>> claims_of(std::vector<PackId> packs) = 0;
   // What a node holds by the claims known here, in order, after `after`.
   virtual env::Task<Result<std::vector<ShardId>>> held_by(NodeId node, std::optional<ShardId> after, size_t limit) = 0;
   // The claims that are known here; its calls block, see there.

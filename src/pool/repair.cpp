@@ -10,6 +10,8 @@ namespace {
 constexpr size_t kPage = 256;
 // Between two batches of the walk over own shards: a million take nine hours and a part of 1 % of a core.
 constexpr Duration kOwnWalkPause = 4 * kWalkPause;
+// Between two pages of the walk over own claims, which only compares two indexes: a million in half an hour.
+constexpr Duration kDisclaimPause = 2 * kWalkPause;
 
 bool is_there(peer::NodeState state) {
   return state == peer::NodeState::alive || state == peer::NodeState::suspect || state == peer::NodeState::unknown;
@@ -164,22 +166,35 @@ env::Task<void> Repair::disclaim_lost(bool only_missing) {
   }
   std::optional<ShardId> after;
   while (true) {
-    auto page = co_await holder_.held_by(self, after, kWalkBatch);
+    auto page = co_await holder_.held_by(self, after, kPage);
     if (!page || page->empty()) co_return;
     after = page->back();
-    for (const ShardId& shard : *page) {
-      bool lost = true;
-      for (size_t i = 0; i < holder_.stores().size() && lost; ++i) {
-        const auto found = co_await holder_.stores()[i]->describe(shard);
-        // An error but "not here" counts only for as long as a missing disk does.
-        lost = !found && (found.error().code == Code::not_found || !complete);
-      }
-      if (!lost || options_.without_disclaiming) continue;
+    const std::vector<bool> lost = co_await in_no_store(*page, complete);
+    for (size_t i = 0; i < page->size(); ++i) {
+      if (!lost[i] || options_.without_disclaiming) continue;
       ++counters_.disclaimed;
-      holder_.announce(shard, ClaimState::gone, {});
+      holder_.announce((*page)[i], ClaimState::gone, {});
     }
-    co_await env::sleep_for(world_.clock, kWalkPause);
+    co_await env::sleep_for(world_.clock, kDisclaimPause);
   }
+}
+
+env::Task<std::vector<bool>> Repair::in_no_store(std::vector<ShardId> shards, bool complete) {
+  std::vector<bool> lost(shards.size(), true);
+  for (size_t i = 0; i < holder_.stores().size(); ++i) {
+    auto held = co_await holder_.stores()[i]->holds(shards);
+    for (size_t j = 0; j < shards.size(); ++j) {
+      if (!lost[j]) continue;
+      if (held) {
+        lost[j] = !(*held)[j];
+        continue;
+      }
+      const auto found = co_await holder_.stores()[i]->describe(shards[j]);
+      // An error but "not here" counts only for as long as a missing disk does.
+      lost[j] = !found && (found.error().code == Code::not_found || !complete);
+    }
+  }
+  co_return lost;
 }
 
 // What no event told of: after a crash, or when the timeline was full.
@@ -194,9 +209,11 @@ env::Task<void> Repair::walk_own_loop() {
         const auto page = co_await holder_.stores()[i]->list(after, kWalkBatch);
         if (page.empty()) break;
         after = page.back();
+        std::vector<PackId> packs;
         for (const ShardId& shard : page) {
-          if (!when_.contains(shard.pack)) co_await evaluate(shard.pack);
+          if (!when_.contains(shard.pack) && (packs.empty() || packs.back() != shard.pack)) packs.push_back(shard.pack);
         }
+        co_await evaluate_all(std::move(packs));
         co_await env::sleep_for(world_.clock, kOwnWalkPause);
       }
     }

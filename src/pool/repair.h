@@ -87,12 +87,15 @@ class Repair {
   env::Task<void> walk_lost_loop();
   env::Task<void> walk_own_loop();
   env::Task<void> disclaim_lost(bool only_missing);
+  env::Task<std::vector<bool>> in_no_store(std::vector<ShardId> shards, bool complete);
   env::Task<void> timeline_loop();
   env::Task<void> repair_loop();
   Presence presence(const NodeId& node, Time& away_since) const;
 
   // repair_pack.cpp: one pack
   env::Task<void> evaluate(PackId pack);
+  env::Task<void> evaluate_all(std::vector<PackId> packs);
+  env::Task<void> judge(PackId pack, PackPicture picture);
   env::Task<void> claim_what_is_here(const PackPicture& picture);
   PackState state_of(const PackPicture& picture);
   bool is_usable(const NodeId& node) const;

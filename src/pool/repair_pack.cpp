@@ -81,9 +81,27 @@ env::Task<void> Repair::evaluate(PackId pack) {
     forget(pack);
     co_return;
   }
-  co_await claim_what_is_here(*picture);
+  co_await judge(pack, std::move(*picture));
+}
+
+// Most are as they should be: for a walk they are looked at together.
+env::Task<void> Repair::evaluate_all(std::vector<PackId> packs) {
+  auto pictures = co_await mover_.look(packs);
+  for (size_t i = 0; i < packs.size(); ++i) {
+    if (when_.contains(packs[i]) || at_work_.contains(packs[i])) continue;
+    if (!pictures[i]) {
+      co_await evaluate(packs[i]);
+      continue;
+    }
+    ++counters_.looked_at;
+    co_await judge(packs[i], std::move(*pictures[i]));
+  }
+}
+
+env::Task<void> Repair::judge(PackId pack, PackPicture picture) {
+  co_await claim_what_is_here(picture);
   const Time now = world_.clock.now();
-  const PackState state = state_of(*picture);
+  const PackState state = state_of(picture);
   const Assessment found = assess(state, times_, cut_off_, now);
   note_surplus(pack, found);
   const size_t rank = options_.without_ranks ? 0 : repair_rank(state);

@@ -75,8 +75,36 @@ env::Task<Result<PackPicture>> ShardMover::look(PackId pack) {
   if (!known) co_return fail(Code::not_found, "no shard of this pack is here");
   auto claims = co_await holder_.claims_of(pack);
   if (!claims) co_return fail(std::move(claims.error()));
+  draw(picture, *claims);
+  co_return picture;
+}
+
+env::Task<std::vector<std::optional<PackPicture>>> ShardMover::look(std::vector<PackId> packs) {
+  std::vector<std::optional<PackPicture>> pictures(packs.size());
+  std::vector<bool> unclear(packs.size());
+  for (size_t i = 0; i < holder_.stores().size(); ++i) {
+    auto here = co_await holder_.stores()[i]->describe_packs(packs);
+    for (size_t j = 0; j < packs.size(); ++j) {
+      if (here[j].slots.empty()) continue;
+      unclear[j] = unclear[j] || !here[j].header;
+      if (unclear[j]) continue;
+      if (!pictures[j]) pictures[j].emplace().header = std::move(*here[j].header);
+      pictures[j]->here.insert(pictures[j]->here.end(), here[j].slots.begin(), here[j].slots.end());
+    }
+  }
+  auto claims = co_await holder_.claims_of(packs);
+  if (!claims) co_return std::vector<std::optional<PackPicture>>(packs.size());
+  for (size_t j = 0; j < packs.size(); ++j) {
+    if (unclear[j]) pictures[j].reset();
+    if (pictures[j]) draw(*pictures[j], (*claims)[j]);
+  }
+  co_return pictures;
+}
+
+// What the claims say.
+void ShardMover::draw(PackPicture& picture, const std::vector<Claim>& claims) {
   picture.slots.resize(picture.header.geometry.k + picture.header.geometry.m);
-  for (const Claim& claim : *claims) {
+  for (const Claim& claim : claims) {
     if (claim.shard.slot >= picture.slots.size()) continue;
     if (claim.state == ClaimState::gone) {
       picture.gone.push_back(claim.shard.slot);
@@ -86,9 +114,8 @@ env::Task<Result<PackPicture>> ShardMover::look(PackId pack) {
   }
   const Time now = world_.clock.now();
   std::erase_if(placed_, [&](const auto& entry) { return entry.second.until <= now; });
-  for (auto [entry, end] = placed_.equal_range(pack); entry != end; ++entry)
+  for (auto [entry, end] = placed_.equal_range(picture.header.id); entry != end; ++entry)
     picture.placed.push_back(entry->second.node);
-  co_return picture;
 }
 
 // False for who has only slots that it could not prove: they are as good as lost, and take no place in its domain.

@@ -52,6 +52,8 @@ class ShardMover {
 
   // Code::not_found when no shard of it is here.
   env::Task<Result<PackPicture>> look(PackId pack);
+  // At several, for walks: few jobs for all of them, not some for each. Nothing: look at that one alone.
+  env::Task<std::vector<std::optional<PackPicture>>> look(std::vector<PackId> packs);
 
   // The next node for a shard of this pack: lends, is alive, has room and no part of the pack; domains with the fewest
   // of its live shards first, so that domain_cap() is passed only where the pool has too few domains. `leaving`: a
@@ -98,6 +100,7 @@ class ShardMover {
   };
   struct Gathering;
 
+  void draw(PackPicture& picture, const std::vector<Claim>& claims);
   bool believed(const PackPicture& picture, const NodeId& node) const;
   std::vector<Source> sources(const PackPicture& picture, uint8_t slot, bool direct) const;
   env::Task<Result<Buffer>> read_here(ShardId shard, uint32_t offset, uint32_t length);

@@ -43,9 +43,14 @@ env::Task<Status> TrashImpl::walk() {
       if (page.empty()) break;
       after = page.back();
       std::vector<std::pair<VolumeId, PackId>> found;
-      for (const ShardId& shard : page) {
-        auto described = co_await store.describe(shard);
-        if (described) found.emplace_back(described->header.volume, shard.pack);
+      const auto described = co_await store.describe_all(page);
+      for (size_t j = 0; j < page.size(); ++j) {
+        if (described[j]) {
+          found.emplace_back(described[j]->header.volume, page[j].pack);
+          continue;
+        }
+        auto alone = co_await store.describe(page[j]);
+        if (alone) found.emplace_back(alone->header.volume, page[j].pack);
       }
       auto noted = co_await world_.workers.run([this, &found] { return index_->note_held(found); });
       if (!noted) co_return noted;

@@ -254,6 +254,39 @@ Result<std::vector<uint8_t>> Index::slots_of(const PackId& pack) {
   return slots;
 }
 
+Result<std::vector<bool>> Index::which(const std::vector<ShardId>& shards) {
+  std::vector<bool> found(shards.size());
+  auto cursor = store_->cursor();
+  bool sought = false;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string key = key_of(shards[i]);
+    // Mostly where the last one was, or behind it.
+    if (sought && cursor->valid() && cursor->key() < key) cursor->next();
+    if (!sought || !cursor->valid() || cursor->key() != key) cursor->seek(key);
+    sought = true;
+    found[i] = cursor->valid() && cursor->key() == key;
+    CAIRN_TRY(cursor->status());
+  }
+  return found;
+}
+
+Result<std::vector<Index::Entries>> Index::entries_of(const std::vector<PackId>& packs) {
+  std::vector<Entries> found(packs.size());
+  auto cursor = store_->cursor();
+  for (size_t i = 0; i < packs.size(); ++i) {
+    const std::string first = key_of(ShardId{packs[i], 0});
+    const std::string_view prefix = std::string_view(first).substr(0, first.size() - 1);
+    for (cursor->seek(first); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+      if (cursor->key().size() != first.size()) continue;
+      auto entry = parse_entry(cursor->key(), cursor->value());
+      if (!entry) return fail(std::move(entry.error()));
+      found[i].emplace_back(static_cast<uint8_t>(cursor->key().back()), *entry);
+    }
+    CAIRN_TRY(cursor->status());
+  }
+  return found;
+}
+
 Status Index::clear() {
   while (true) {
     env::WriteBatch batch;

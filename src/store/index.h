@@ -74,6 +74,11 @@ class Index {
   // In the order of IDs.
   Result<std::vector<ShardId>> shards(const std::optional<ShardId>& after, size_t limit);
   Result<std::vector<uint8_t>> slots_of(const PackId& pack);
+  // Which of them are here; in their order one is next to the other.
+  Result<std::vector<bool>> which(const std::vector<ShardId>& shards);
+  // By slot, for each of these packs; neighbours cost least when they follow each other.
+  using Entries = std::vector<std::pair<uint8_t, IndexEntry>>;
+  Result<std::vector<Entries>> entries_of(const std::vector<PackId>& packs);
 
   Status write(const IndexBatch& batch, bool sync) { return store_->write(batch.raw(), sync); }
   // Removes every key.

@@ -78,8 +78,13 @@ inline constexpr uint64_t kFixedBytes = 7 * uint64_t{kBlockSize};
 inline constexpr size_t kOpenSegments = 32;
 // Holes punched in one job.
 inline constexpr size_t kHolesPerJob = 64;
-// The scrub sleeps off what it has read once that is worth this many seconds at its rate.
-inline constexpr double kScrubPause = 0.05;
+// The scrub sleeps off what it has read once that is worth this many seconds at its rate: a few small shards a job.
+inline constexpr double kScrubPause = 0.25;
+// A shard counts as at least so many bytes of the scrub's rate: finding it costs a disk as long as reading these, and
+// the processor more than its bytes do. 1,000,000 small ones take nine hours at 1 MiB/s. No more than that all of them
+// together take kScrubSeeks.
+inline constexpr uint64_t kScrubSeek = 32 * kKiB;
+inline constexpr Duration kScrubSeeks = std::chrono::days(7);
 // Shards looked at in one step of a walk.
 inline constexpr size_t kWalkStep = 64;
 // While puts and reads are under way the check of Merkle roots stands back this long at most, then takes one turn.

@@ -29,6 +29,9 @@ class LocalShardStore final : public ShardStore {
   env::Task<Result<Buffer>> read(ShardId shard, uint32_t offset, uint32_t length) override;
   env::Task<Result<ProvenRange>> read_proven(ShardId shard, uint32_t offset, uint32_t length) override;
   env::Task<Result<StoredShard>> describe(ShardId shard) override;
+  env::Task<Result<std::vector<bool>>> holds(std::vector<ShardId> shards) override;
+  env::Task<std::vector<std::optional<StoredShard>>> describe_all(std::vector<ShardId> shards) override;
+  env::Task<std::vector<PackHere>> describe_packs(std::vector<PackId> packs) override;
   env::Task<std::vector<uint8_t>> slots_of(PackId pack) override;
   env::Task<Status> remove(ShardId shard) override;
   env::Task<Status> trim() override;
@@ -114,6 +117,7 @@ class LocalShardStore final : public ShardStore {
   uint64_t index_bytes(uint64_t shards) const;
   uint64_t put_limit() const;
   uint64_t room_blocks(size_t puts) const;
+  uint64_t scrub_least(uint64_t bytes_per_second) const;
   bool space_is_coming() const { return reclaiming_ || reclaim_wanted_; }
 
   env::Task<Status> load();

@@ -93,6 +93,52 @@ env::Task<Result<StoredShard>> LocalShardStore::describe(ShardId shard) {
   co_return stored;
 }
 
+env::Task<Result<std::vector<bool>>> LocalShardStore::holds(std::vector<ShardId> shards) {
+  auto held = co_await with_log([&]() -> Result<std::vector<bool>> {
+    CAIRN_TRY(log_.mounted());
+    return log_.index().which(shards);
+  });
+  co_return held;
+}
+
+env::Task<std::vector<std::optional<StoredShard>>> LocalShardStore::describe_all(std::vector<ShardId> shards) {
+  std::vector<std::optional<StoredShard>> described(shards.size());
+  auto read = co_await with_log([&]() -> Status {
+    for (size_t i = 0; i < shards.size(); ++i) {
+      auto entry = log_.find(shards[i]);
+      if (!entry || !*entry) continue;
+      auto header = log_.read_header(shards[i], (*entry)->place);
+      if (!header) continue;
+      auto pack = parse_pack(*header);
+      if (pack)
+        described[i] = StoredShard{std::move(*pack), shards[i].slot, (*entry)->verified, std::move(header->siblings)};
+    }
+    return {};
+  });
+  static_cast<void>(read);  // while the store is opened anew nothing is described
+  co_return described;
+}
+
+env::Task<std::vector<ShardStore::PackHere>> LocalShardStore::describe_packs(std::vector<PackId> packs) {
+  auto found = co_await with_log([&]() -> Result<std::vector<PackHere>> {
+    auto held = log_.index().entries_of(packs);
+    if (!held) return fail(std::move(held.error()));
+    std::vector<PackHere> here(packs.size());
+    for (size_t i = 0; i < packs.size(); ++i) {
+      for (const auto& [slot, entry] : (*held)[i]) here[i].slots.push_back(slot);
+      if (here[i].slots.empty()) continue;
+      const auto& [slot, entry] = (*held)[i].front();
+      auto header = log_.read_header({packs[i], slot}, entry.place);
+      if (!header) continue;
+      if (auto pack = parse_pack(*header)) here[i].header = std::move(*pack);
+    }
+    return here;
+  });
+  if (found) co_return std::move(*found);
+  world_.log.warning("store_list", "path={} error=\"{}\"", options_.path, to_string(found.error()));
+  co_return std::vector<PackHere>(packs.size());
+}
+
 env::Task<std::vector<uint8_t>> LocalShardStore::slots_of(PackId pack) {
   auto slots = co_await with_log([&] { return log_.index().slots_of(pack); });
   if (slots) co_return std::move(*slots);
@@ -107,6 +153,13 @@ env::Task<std::vector<ShardId>> LocalShardStore::list(std::optional<ShardId> aft
   co_return std::vector<ShardId>();
 }
 
+// What one shard counts as at the least.
+uint64_t LocalShardStore::scrub_least(uint64_t bytes_per_second) const {
+  const auto seconds = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(kScrubSeeks).count());
+  const uint64_t shards = std::max<uint64_t>(1, totals_.records);
+  return std::clamp<uint64_t>(seconds * bytes_per_second / shards, kBlockSize, kScrubSeek);
+}
+
 env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
   if (bytes_per_second == 0) co_return fail(Code::bad_input, "a rate of 0 never ends");
   std::optional<ShardId> after;
@@ -118,6 +171,7 @@ env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
     if (shards->empty()) co_return outcome;
     // Small ones together: a job for each would cost more than reading it.
     const auto at_once = static_cast<uint64_t>(static_cast<double>(bytes_per_second) * kScrubPause);
+    const uint64_t least = scrub_least(bytes_per_second);
     for (size_t at = 0; at < shards->size() && !closing_;) {
       co_await stand_back();
       Rot rot;
@@ -133,7 +187,7 @@ env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
             if (!leaves) return fail(std::move(leaves.error()));
             return uint64_t{entry.place.blocks} * kBlockSize;
           });
-          bytes += one ? *one : kBlockSize;
+          bytes += std::max(one ? *one : 0, least);
           if (!one && !rot.found && one.error().code != Code::not_found) failed = fail(std::move(one.error()));
         } while (at < shards->size() && bytes < at_once && !rot.found);
         return failed;
@@ -142,7 +196,7 @@ env::Task<Status> LocalShardStore::scrub(uint64_t bytes_per_second) {
       if (!read) outcome = fail(read.error());
       if (bytes == 0) {  // the store is being opened anew
         after = (*shards)[at++];
-        bytes = kBlockSize;
+        bytes = least;
       }
       unpaid += bytes;
       const double seconds = static_cast<double>(unpaid) / static_cast<double>(bytes_per_second);

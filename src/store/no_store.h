@@ -19,6 +19,15 @@ class NoStore final : public ShardStore {
   env::Task<Result<Buffer>> read(ShardId, uint32_t, uint32_t) override { co_return fail(Code::not_found); }
   env::Task<Result<ProvenRange>> read_proven(ShardId, uint32_t, uint32_t) override { co_return fail(Code::not_found); }
   env::Task<Result<StoredShard>> describe(ShardId) override { co_return fail(Code::not_found); }
+  env::Task<Result<std::vector<bool>>> holds(std::vector<ShardId> shards) override {
+    co_return std::vector<bool>(shards.size());
+  }
+  env::Task<std::vector<std::optional<StoredShard>>> describe_all(std::vector<ShardId> shards) override {
+    co_return std::vector<std::optional<StoredShard>>(shards.size());
+  }
+  env::Task<std::vector<PackHere>> describe_packs(std::vector<PackId> packs) override {
+    co_return std::vector<PackHere>(packs.size());
+  }
   env::Task<std::vector<uint8_t>> slots_of(PackId) override { co_return std::vector<uint8_t>(); }
   env::Task<Status> remove(ShardId) override { co_return fail(Code::not_found); }
   env::Task<Status> trim() override { co_return Status{}; }

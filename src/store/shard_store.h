@@ -69,6 +69,16 @@ class ShardStore {
   };
   virtual env::Task<Result<ProvenRange>> read_proven(ShardId shard, uint32_t offset, uint32_t length) = 0;
   virtual env::Task<Result<StoredShard>> describe(ShardId shard) = 0;
+  // For walks, one job for many: which of them are held, by the index alone. Fails as describe() does, for all of them.
+  virtual env::Task<Result<std::vector<bool>>> holds(std::vector<ShardId> shards) = 0;
+  // Of what is not here, or cannot be read, nothing; describe() says more of it.
+  virtual env::Task<std::vector<std::optional<StoredShard>>> describe_all(std::vector<ShardId> shards) = 0;
+  // What is here of each of these packs, with the header of the first slot, in the same way.
+  struct PackHere {
+    std::vector<uint8_t> slots;
+    std::optional<content::PackHeader> header;
+  };
+  virtual env::Task<std::vector<PackHere>> describe_packs(std::vector<PackId> packs) = 0;
   // The slots of this pack that are held here.
   virtual env::Task<std::vector<uint8_t>> slots_of(PackId pack) = 0;
   // The space is given back (holes are punched) behind. Code::not_found.

@@ -539,6 +539,29 @@ TEST_CASE("machines lost one after the other never make a pack unreadable, down 
   }
 }
 
+TEST_CASE("the daily walk over own shards and claims takes few jobs, and looks at every pack") {
+  HealingPool pool(3, HealingOptions{});  // at its real times
+  constexpr size_t kPacks = 200;
+  for (size_t i = 0; i < kPacks; ++i) pool.write_all(pool.pack(1, 2, 2'000));
+  pool.let_claims_spread();
+  const auto jobs_of = [&](Duration time) {
+    const uint64_t before = pool.sim.node(1).counters().jobs;
+    pool.sim.run_for(time);
+    return pool.sim.node(1).counters().jobs - before;
+  };
+  // All that was announced has been looked at since: beginning and end of the writer's time.
+  pool.sim.run_for(kUnclaimedGrace + minutes(5));
+  // A day's length on from the first walk.
+  while (pool.sim.now() < Time{} + kWalkDelay + kWalkEvery - minutes(5)) pool.sim.run_for(minutes(1));
+  const uint64_t looked_at = pool.repair(1).counters().looked_at;
+  const uint64_t quiet = jobs_of(minutes(4) - seconds(1));
+  CHECK(pool.repair(1).counters().looked_at == looked_at);
+  const uint64_t walking = jobs_of(minutes(20));
+  CHECK(pool.repair(1).counters().looked_at == looked_at + kPacks);
+  INFO("jobs in four minutes: " << quiet << ", in the twenty of the walk: " << walking);
+  CHECK(walking <= 5 * quiet + 20 + kPacks / 4);
+}
+
 TEST_CASE("what is known of other nodes survives a restart") {
   HealingOptions options = quick();
   options.audit.every = seconds(10);

@@ -104,6 +104,54 @@ TEST_CASE("the scrub keeps to its rate") {
   CHECK(taken < std::chrono::seconds(12));
 }
 
+TEST_CASE("a record that cannot be read is nothing to a walk, which leaves it to a look at that shard alone") {
+  Fixture f;
+  REQUIRE(f.open());
+  env::Prng prng(36);
+  const auto shards = make_shards(prng, {900, 800, 700});
+  for (const TestShard& shard : shards) REQUIRE(f.put(shard));
+  REQUIRE(f.sim.run(f.store->settle()));
+  f.stop();
+  REQUIRE(f.open(false));                                                // knows no header by heart
+  REQUIRE(f.node.disk().flip_bit(only_segment(f), kBlockSize + 60, 0));  // the second record
+  std::vector<ShardId> rotten;
+  f.store->on_rot([&](ShardId id) { rotten.push_back(id); });
+  const auto described = f.sim.run(f.store->describe_all({shards[0].id(), shards[1].id(), shards[2].id()}));
+  CHECK(described[0].has_value());
+  CHECK_FALSE(described[1].has_value());
+  CHECK(described[2].has_value());
+  const auto packs = f.sim.run(f.store->describe_packs({shards[1].header.id}));
+  CHECK(packs[0].slots.size() == 1);
+  CHECK_FALSE(packs[0].header.has_value());
+  CHECK(rotten.empty());
+  CHECK_FALSE(f.sim.run(f.store->describe(shards[1].id())));
+  CHECK(rotten == std::vector<ShardId>{shards[1].id()});
+}
+
+TEST_CASE("small shards are scrubbed some at a time, as slowly as a disk seeks, and within a week however many") {
+  constexpr uint64_t kShards = 500;
+  Fixture f;
+  REQUIRE(f.open());
+  env::Prng prng(37);
+  std::vector<TestShard> shards;
+  for (uint64_t i = 0; i < kShards; ++i) shards.push_back(make_shard(prng, 512));
+  REQUIRE(f.put_all(shards));
+  REQUIRE(f.sim.run(f.store->settle()));
+  const auto scrub = [&](uint64_t rate) {
+    const Time begin = f.sim.now();
+    REQUIRE(f.sim.run(f.store->scrub(rate), 2 * kScrubSeeks));
+    return f.sim.now() - begin;
+  };
+  const uint64_t jobs = f.node.counters().jobs;
+  CHECK(scrub(kMiB) >= std::chrono::seconds(kShards * kScrubSeek / kMiB - 1));
+  // At 32 a second, eight in each quarter of one; and the pages of the index.
+  CHECK(f.node.counters().jobs - jobs <= kShards / 8 + 2 * (kShards / kWalkStep + 1));
+  // A rate at which the seeks alone would take 19 days.
+  const Duration slow = scrub(10);
+  CHECK(slow >= kScrubSeeks - std::chrono::hours(1));
+  CHECK(slow <= kScrubSeeks + std::chrono::hours(1));
+}
+
 TEST_CASE("an index that cannot be opened is rebuilt from the segments") {
   Fixture f;
   REQUIRE(f.open());

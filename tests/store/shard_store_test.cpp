@@ -66,6 +66,61 @@ TEST_CASE("shards are listed in the order of their IDs") {
   CHECK(walked == ids);
 }
 
+TEST_CASE("for walks many shards and packs are looked at in one job, and say what each says alone") {
+  Fixture f;
+  REQUIRE(f.open());
+  env::Prng prng(6);
+  std::vector<TestShard> shards;
+  for (int i = 0; i < 50; ++i) {
+    for (TestShard& slot : make_pack(prng, 300, 3)) shards.push_back(std::move(slot));
+  }
+  // Of each pack: all slots, one, none.
+  std::vector<TestShard> here;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const size_t kind = i / 3 % 3;
+    if (kind == 0 || (kind == 1 && i % 3 == 1)) here.push_back(shards[i]);
+  }
+  REQUIRE(f.put_all(here));
+  REQUIRE(f.sim.run(f.store->settle()));
+  std::vector<ShardId> ids;
+  std::vector<PackId> packs;
+  for (const TestShard& shard : shards) {
+    ids.push_back(shard.id());
+    if (shard.slot == 0) packs.push_back(shard.header.id);
+  }
+  for (const bool in_order : {false, true}) {
+    if (in_order) std::ranges::sort(ids);
+    if (in_order) std::ranges::sort(packs);
+    uint64_t jobs = f.node.counters().jobs;
+    const auto took_one = [&] { return std::exchange(jobs, f.node.counters().jobs) + 1 == f.node.counters().jobs; };
+    const auto held = f.sim.run(f.store->holds(ids));
+    CHECK(took_one());
+    const auto described = f.sim.run(f.store->describe_all(ids));
+    CHECK(took_one());
+    const auto of_packs = f.sim.run(f.store->describe_packs(packs));
+    CHECK(took_one());
+    REQUIRE(held);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const auto alone = f.sim.run(f.store->describe(ids[i]));
+      CHECK((*held)[i] == alone.has_value());
+      REQUIRE(described[i].has_value() == alone.has_value());
+      if (!alone) continue;
+      CHECK(described[i]->header.id == ids[i].pack);
+      CHECK(described[i]->slot == ids[i].slot);
+      CHECK(described[i]->verified);
+      CHECK(described[i]->siblings == alone->siblings);
+    }
+    for (size_t i = 0; i < packs.size(); ++i) {
+      CHECK(of_packs[i].slots == f.sim.run(f.store->slots_of(packs[i])));
+      REQUIRE(of_packs[i].header.has_value() == !of_packs[i].slots.empty());
+      if (of_packs[i].header) CHECK(of_packs[i].header->id == packs[i]);
+    }
+  }
+  REQUIRE(f.node.disk().rename("data/store", "data/unmounted"));
+  CHECK_FALSE(f.sim.run(f.store->holds(ids)));  // not: none of them
+  REQUIRE(f.node.disk().rename("data/unmounted", "data/store"));
+}
+
 TEST_CASE("wrong bytes, lengths and slots are refused") {
   Fixture f;
   REQUIRE(f.open());
