@@ -13,6 +13,8 @@ namespace {
 
 // How often figures, configuration and membership are looked at: what `store add` waits for at most.
 constexpr Duration kWatchPeriod = std::chrono::seconds(2);
+// What the allocator keeps of work that is over goes back to the host so often: some milliseconds of a core.
+constexpr Duration kReleasePeriod = std::chrono::minutes(10);
 // A command of the same home looks at the lock for a moment: a daemon that starts just then tries again.
 constexpr int kLockTries = 20;
 constexpr Duration kLockPause = std::chrono::milliseconds(100);
@@ -136,13 +138,18 @@ env::Task<Result<env::Address>> Daemon::start() {
 env::Task<void> Daemon::watch(Daemon* self) {
   uint64_t moved = 0;  // shards, as of the last look
   bool busy = false;
+  Time released = self->started_;
   for (;;) {
     co_await env::sleep_for(self->world_.clock, kWatchPeriod);
     const pool::HolderCounters counters = self->holder_->counters();
     const uint64_t now = counters.shards_taken + counters.shards_served;
     const bool was_busy = std::exchange(busy, now != moved);
     moved = now;
-    if (was_busy && !busy) os::release_memory();
+    const Time time = self->world_.clock.now();
+    if ((was_busy && !busy) || time - released >= kReleasePeriod) {
+      os::release_memory();
+      released = time;
+    }
     auto text = self->home_.config_text();
     if (text && *text != self->config_text_) {
       self->config_text_ = *text;

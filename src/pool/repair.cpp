@@ -270,11 +270,14 @@ env::Task<void> Repair::timeline_loop() {
       co_await wait_until(world_.clock, timeline_changed_, next);
       continue;
     }
-    const PackId pack = timeline_.begin()->second;
-    unschedule(pack);
+    std::vector<PackId> due;
+    const size_t most = mover_.serves_clients() ? 1 : kWalkBatch;
+    while (!timeline_.empty() && timeline_.begin()->first <= world_.clock.now() && due.size() < most) {
+      due.push_back(timeline_.begin()->second);
+      unschedule(due.back());
+    }
     timeline_changed_.notify_all();
-    if (at_work_.contains(pack)) continue;  // it is looked at again at its end
-    co_await evaluate(pack);
+    co_await evaluate_all(std::move(due));
     if (mover_.serves_clients()) co_await env::sleep_for(world_.clock, kStandBackPause);
   }
 }

@@ -84,11 +84,11 @@ env::Task<void> Repair::evaluate(PackId pack) {
   co_await judge(pack, std::move(*picture));
 }
 
-// Most are as they should be: for a walk they are looked at together.
+// Most are as they should be: where there are many they are looked at together.
 env::Task<void> Repair::evaluate_all(std::vector<PackId> packs) {
   auto pictures = co_await mover_.look(packs);
   for (size_t i = 0; i < packs.size(); ++i) {
-    if (when_.contains(packs[i]) || at_work_.contains(packs[i])) continue;
+    if (at_work_.contains(packs[i])) continue;  // it is looked at again at its end
     if (!pictures[i]) {
       co_await evaluate(packs[i]);
       continue;
