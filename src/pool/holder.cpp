@@ -534,11 +534,15 @@ env::Task<Status> HolderImpl::claim_page(store::ShardStore& store, std::vector<S
   auto known = co_await world_.workers.run([this, &page]() -> Result<std::set<ShardId>> {
     std::set<ShardId> claimed;
     const NodeId self = peers_.identity().node;
+    std::vector<PackId> packs;
     for (const ShardId& shard : page) {
-      auto claims = index_->of_pack(shard.pack);
-      if (!claims) return fail(std::move(claims.error()));
-      for (const Claim& c : *claims) {
-        if (c.node == self && c.shard == shard && c.state == ClaimState::held) claimed.insert(shard);
+      if (packs.empty() || packs.back() != shard.pack) packs.push_back(shard.pack);
+    }
+    auto claims = index_->of_packs(packs);
+    if (!claims) return fail(std::move(claims.error()));
+    for (const auto& of_pack : *claims) {
+      for (const Claim& c : of_pack) {
+        if (c.node == self && c.state == ClaimState::held) claimed.insert(c.shard);
       }
     }
     return claimed;
