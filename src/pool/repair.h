@@ -7,6 +7,7 @@
 #include <set>
 
 #include "pool/audit.h"
+#include "pool/pack_set.h"
 #include "pool/repair_rules.h"
 #include "pool/shard_mover.h"
 #include "proto/pack.pb.h"
@@ -53,6 +54,8 @@ class Repair {
   // Packs that lack a slot, by what is known here; those whose grace runs among them.
   size_t incomplete() const { return incomplete_.size(); }
   size_t scheduled() const { return when_.size(); }
+  // Slots of which it is remembered since when they are missed. Not those of nodes that are away.
+  size_t missed() const { return noticed_.size(); }
   std::optional<Time> cut_off() const { return cut_off_; }
 
  private:
@@ -137,7 +140,7 @@ class Repair {
   bool overflowed_ = false;                 // something was not noted for want of room
   std::set<std::pair<int, PackId>> ready_;  // to be repaired now, the lowest margin first
   std::set<PackId> at_work_;
-  std::set<PackId> incomplete_;
+  PackSet incomplete_;
   std::map<ShardId, Time> noticed_;   // slots that lack a lasting holder, for reasons but absence
   std::map<ShardId, Placed> placed_;  // rebuilt, not claimed yet
   std::map<ShardId, SurplusSince> surplus_;

@@ -13,13 +13,15 @@ PackState Repair::state_of(const PackPicture& picture) {
   for (uint8_t i = 0; i < pack.slots.size(); ++i) {
     PackState::Slot& slot = pack.slots[i];
     const ShardId shard{pack.id, i};
-    bool lasting = false;
+    bool lasting = false, there = false, away = false;
     for (const auto& holding : picture.slots[i]) {
       PackState::Holder holder{.node = holding.node, .state = holding.state};
       holder.presence = presence(holding.node, holder.away_since);
       if (holder.presence == Presence::there && auditor_.distrusted(shard, holding.node)) {
         holder.presence = Presence::lost;
       }
+      there |= holder.presence == Presence::there;
+      away |= holder.presence == Presence::away;
       lasting |= holder.presence == Presence::there && holder.state == ClaimState::held;
       slot.holders.push_back(holder);
     }
@@ -37,6 +39,10 @@ PackState Repair::state_of(const PackPicture& picture) {
         slot.holders.empty() && std::ranges::find(picture.gone, i) == picture.gone.end() && !slot.on_its_way;
     if (lasting || slot.on_its_way) {
       noticed_.erase(shard);
+    } else if (away && !there) {
+      // It counts from the departure; a node that shares a million packs must not cost a note for each.
+      const auto known = noticed_.find(shard);
+      slot.noticed = known == noticed_.end() ? now : known->second;
     } else {
       slot.noticed = noticed_.try_emplace(shard, now).first->second;
     }

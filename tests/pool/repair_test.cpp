@@ -562,6 +562,41 @@ TEST_CASE("the daily walk over own shards and claims takes few jobs, and looks a
   CHECK(walking <= 5 * quiet + 20 + kPacks / 4);
 }
 
+TEST_CASE("a set of packs counts each once, and forgets") {
+  PackSet set;
+  std::set<PackId> expected;
+  env::Prng prng(1);
+  for (int i = 0; i < 20'000; ++i) {
+    PackId pack;
+    const uint64_t which = prng.below(4000);
+    pack.bytes[0] = static_cast<uint8_t>(which >> 4);
+    pack.bytes[7] = static_cast<uint8_t>(which & 15);
+    if (prng.below(3) == 0) {
+      set.erase(pack);
+      expected.erase(pack);
+    } else {
+      set.insert(pack);
+      expected.insert(pack);
+    }
+    REQUIRE(set.size() == expected.size());
+  }
+}
+
+TEST_CASE("of a node that is away nothing is noted for each of its shards, and its packs count as incomplete") {
+  HealingPool pool(10);
+  for (int i = 0; i < 10; ++i) pool.write_all(pool.pack(5, 3, 2'000));
+  pool.let_claims_spread();
+  pool.lose(3);
+  pool.sim.run_for(minutes(2));
+  size_t incomplete = 0;
+  for (size_t i = 0; i < 10; ++i) {
+    if (!pool.up(i)) continue;
+    incomplete += pool.repair(i).incomplete();
+    CHECK(pool.repair(i).missed() == 0);
+  }
+  CHECK(incomplete > 0);  // they wait for their grace
+}
+
 TEST_CASE("what is known of other nodes survives a restart") {
   HealingOptions options = quick();
   options.audit.every = seconds(10);
