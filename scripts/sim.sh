@@ -22,7 +22,7 @@ fi
 seed=${seed:-1} seeds=${seeds:-1000}
 cmake --preset release >/dev/null
 cmake --build --preset release --target cairn-sim >/dev/null
-# A process for at most so many: the objects of machines that crashed stay in its memory.
+# At most so many at a time, so that all cores are at work until the end.
 share=$(((seeds + $(nproc) - 1) / $(nproc)))
 [ "$share" -gt 50 ] && share=50
 status=0

@@ -16,7 +16,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 inline constexpr size_t kMarkerSize = 16;
-// A quiet minute of 300 nodes costs 7 s of a core: larger pools are not watched for the half hour that healing takes.
+// A seed of 300 nodes costs twice as much when they are watched for the half hours that healing takes: larger pools are
+// only when it is asked for.
 inline constexpr size_t kLargePool = 100;
 
 struct Content {
