@@ -77,19 +77,15 @@ env::Task<void> ClaimExchange::make_claims() {
     } else {
       counters_.claims_made += count;
     }
-    auto refreshed = co_await refresh_due();
-    if (!refreshed) world_.log.error("claims_index", "error=\"{}\"", to_string(refreshed.error()));
+    co_await refresh_due();
     making_ = false;
     made_.notify_all();
   }
 }
 
-// Whom there is something to tell is what the index says: one short walk, whatever the number of claims.
-env::Task<Result<void>> ClaimExchange::refresh_due() {
-  auto nodes = co_await world_.workers.run([this] { return index_.untold_nodes(); });
-  if (!nodes) co_return fail(std::move(nodes.error()));
-  for (const NodeId& node : *nodes) mark_due(node);
-  co_return Result<void>{};
+env::Task<void> ClaimExchange::refresh_due() {
+  const auto nodes = co_await world_.workers.run([this] { return index_.untold_nodes(); });
+  for (const NodeId& node : nodes) mark_due(node);
 }
 
 void ClaimExchange::mark_due(const NodeId& node) {
@@ -115,8 +111,7 @@ env::Task<void> ClaimExchange::note_news(std::map<NodeId, std::vector<PackId>> n
 }
 
 env::Task<void> ClaimExchange::pass_on() {
-  auto refreshed = co_await refresh_due();
-  if (!refreshed) world_.log.error("claims_index", "error=\"{}\"", to_string(refreshed.error()));
+  co_await refresh_due();
   while (true) {
     const Time now = world_.clock.now();
     Time next = Time::never();
@@ -184,7 +179,7 @@ env::Task<Result<bool>> ClaimExchange::push_batch(NodeId node) {
   if (!answer) co_return fail(std::move(answer.error()));
   ++counters_.push_requests;
   counters_.claims_told += batch->size();
-  auto told = co_await world_.workers.run([this, &batch] { return index_.told(*batch); });
+  auto told = co_await world_.workers.run([this, node, &batch] { return index_.told(node, *batch); });
   if (!told) co_return fail(std::move(told.error()));
   std::set<uint32_t> early(answer->message.early().begin(), answer->message.early().end());
   std::vector<PackId> packs;

@@ -53,7 +53,7 @@ class ClaimExchange {
   env::Task<void> push(NodeId node);
   env::Task<void> note_news(std::map<NodeId, std::vector<PackId>> news);
   env::Task<Result<bool>> push_batch(NodeId node);
-  env::Task<Result<void>> refresh_due();
+  env::Task<void> refresh_due();
   void mark_due(const NodeId& node);
   void tell_again(const NodeId& node, const std::vector<PackId>& packs);
   env::Task<void> again(NodeId node, std::vector<PackId> packs, Duration wait);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr char kByPack = 'p';
 constexpr char kByNode = 'n';
-constexpr char kUntold = 'o';
+constexpr char kUntold = 'u';
 constexpr char kNote = 'd';
 constexpr char kClean[] = "c";
 
@@ -29,18 +29,26 @@ std::string pack_key(const Claim& claim) {
 std::string node_key(char kind, const NodeId& node, const ShardId& shard) {
   return kind + node.raw() + shard.pack.raw() + static_cast<char>(shard.slot);
 }
+Result<ShardId> parse_shard(std::string_view raw) {
+  if (raw.empty()) return fail(Code::corrupt, "claims index: malformed shard");
+  auto pack = PackId::from(raw.substr(0, raw.size() - 1));
+  if (!pack) return fail(std::move(pack.error()), "claims index");
+  return ShardId{*pack, static_cast<uint8_t>(raw.back())};
+}
 // The end of a node key.
 std::optional<ShardId> shard_of(std::string_view key) {
   if (key.size() != 1 + 32 + 32 + 1) return std::nullopt;
-  auto pack = PackId::from(key.substr(33, 32));
-  if (!pack) return std::nullopt;
-  return ShardId{*pack, static_cast<uint8_t>(key.back())};
+  auto shard = parse_shard(key.substr(33));
+  return shard ? std::optional(*shard) : std::nullopt;
 }
-std::string number_of(const Claim& claim) {
-  Bytes raw;
-  append_be64(raw, claim.boot_seq);
-  append_be64(raw, claim.sequence);
-  return to_string(ByteView(raw));
+std::string untold_prefix(const NodeId& node) {
+  return kUntold + node.raw();
+}
+std::string untold_key(const NodeId& node, const Claim& claim) {
+  Bytes number;
+  append_be64(number, claim.boot_seq);
+  append_be64(number, claim.sequence);
+  return untold_prefix(node) + to_string(ByteView(number));
 }
 
 Result<Claim> parse(const wire::Signed& message, ByteView encoded) {
@@ -143,7 +151,9 @@ Result<std::unique_ptr<ClaimIndex>> ClaimIndex::open(env::MetaStores& stores, co
                                                      const NodeId& self) {
   auto store = stores.open(path);
   if (!store) return fail(std::move(store.error()), "claims");
-  return std::unique_ptr<ClaimIndex>(new ClaimIndex(std::move(*store), self));
+  std::unique_ptr<ClaimIndex> index(new ClaimIndex(std::move(*store), self));
+  CAIRN_TRY(index->find_fronts());
+  return index;
 }
 
 Result<std::vector<Claim>> ClaimIndex::of_pack(const PackId& pack) {
@@ -233,7 +243,7 @@ Status ClaimIndex::announce(const std::vector<Announcement>& announcements) {
     } else {
       batch.put(by_node, std::string(1, static_cast<char>(claim.state)));
     }
-    for (const NodeId& node : listeners) batch.put(node_key(kUntold, node, claim.shard), number_of(claim));
+    for (const NodeId& node : listeners) note_untold(batch, node, claim);
   }
   return batch.empty() ? Status{} : store_->write(batch, true);
 }
@@ -246,7 +256,7 @@ Status ClaimIndex::tell(const NodeId& node, const std::vector<PackId>& packs) {
     auto known = of_pack_locked(pack);
     if (!known) return fail(std::move(known.error()));
     for (const Claim& claim : *known) {
-      if (claim.node == self_) batch.put(node_key(kUntold, node, claim.shard), number_of(claim));
+      if (claim.node == self_) note_untold(batch, node, claim);
     }
   }
   return batch.empty() ? Status{} : store_->write(batch, false);
@@ -266,60 +276,87 @@ Result<std::vector<ShardId>> ClaimIndex::of_node(const NodeId& node, std::option
   return shards;
 }
 
-Result<std::vector<NodeId>> ClaimIndex::untold_nodes() {
-  std::vector<NodeId> nodes;
+Status ClaimIndex::find_fronts() {
   const std::string prefix(1, kUntold);
   const auto cursor = store_->cursor();
   cursor->seek(prefix);
   while (cursor->valid() && cursor->key().starts_with(prefix)) {
     auto node = NodeId::from(cursor->key().substr(1, 32));
     if (!node) return fail(Code::corrupt, "claims index: malformed key");
-    nodes.push_back(*node);
-    // Past all keys of this node: they are 33 bytes longer, and none is 33 times 0xff.
-    cursor->seek(kUntold + node->raw() + std::string(33, '\xff'));
+    fronts_[*node].from = cursor->key();
+    // Past all keys of this node: they are 16 bytes longer, and none is 17 times 0xff.
+    cursor->seek(untold_prefix(*node) + std::string(17, '\xff'));
   }
-  CAIRN_TRY(cursor->status());
+  return cursor->status();
+}
+
+void ClaimIndex::note_untold(env::WriteBatch& batch, const NodeId& node, const Claim& claim) {
+  const std::string key = untold_key(node, claim);
+  batch.put(key, claim.shard.pack.raw() + static_cast<char>(claim.shard.slot));
+  // Also when the batch is not written: a walk that begins too early only takes longer.
+  auto [entry, fresh] = fronts_.try_emplace(node);
+  Front& front = entry->second;
+  if (fresh || key < front.from) front.from = key;
+  if (front.added.empty() || key < front.added) front.added = key;
+}
+
+std::vector<NodeId> ClaimIndex::untold_nodes() {
+  const std::lock_guard lock(mutex_);
+  std::vector<NodeId> nodes;
+  for (const auto& [node, front] : fronts_) nodes.push_back(node);
   return nodes;
 }
 
 Result<std::vector<ClaimIndex::Untold>> ClaimIndex::untold(const NodeId& node, size_t limit) {
   const std::lock_guard lock(mutex_);
   std::vector<Untold> list;
+  const auto front = fronts_.find(node);
+  if (front == fronts_.end()) return list;
   env::WriteBatch obsolete;
-  const std::string prefix = kUntold + node.raw();
+  const std::string prefix = untold_prefix(node);
   const auto cursor = store_->cursor();
-  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+  for (cursor->seek(front->second.from); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
     if (list.size() >= limit) break;
-    const auto shard = shard_of(cursor->key());
-    std::optional<std::string> stored;
-    if (shard) {
-      auto got = store_->get(pack_key(Claim{.shard = *shard, .node = self_}));
-      if (!got) return fail(std::move(got.error()));
-      stored = std::move(*got);
-    }
-    if (!stored) {
+    auto shard = parse_shard(cursor->value());
+    if (!shard) return fail(std::move(shard.error()));
+    auto stored = store_->get(pack_key(Claim{.shard = *shard, .node = self_}));
+    if (!stored) return fail(std::move(stored.error()));
+    if (*stored) {
+      auto claim = Claim::read(as_bytes(**stored));
+      if (!claim) return fail(std::move(claim.error()), "claims index");
+      list.push_back({std::string(cursor->key()), std::move(*claim)});
+    } else {
       obsolete.remove(cursor->key());
-      continue;
     }
-    auto claim = Claim::read(as_bytes(*stored));
-    if (!claim) return fail(std::move(claim.error()), "claims index");
-    list.push_back({std::string(cursor->key()), std::string(cursor->value()), std::move(*claim)});
   }
   CAIRN_TRY(cursor->status());
   if (!obsolete.empty()) CAIRN_TRY(store_->write(obsolete, false));
+  if (list.empty()) {
+    fronts_.erase(front);
+  } else {
+    front->second = {.from = list.front().key, .added = {}, .last = list.size() < limit};
+  }
   return list;
 }
 
-Status ClaimIndex::told(const std::vector<Untold>& done) {
+Status ClaimIndex::told(const NodeId& node, const std::vector<Untold>& done) {
+  if (done.empty()) return {};
   const std::lock_guard lock(mutex_);
   env::WriteBatch batch;
-  for (const Untold& entry : done) {
-    auto now = store_->get(entry.key);
-    if (!now) return fail(std::move(now.error()));
-    if (*now && **now == entry.number) batch.remove(entry.key);
-  }
+  for (const Untold& entry : done) batch.remove(entry.key);
   // Not synced: who is told twice takes no harm.
-  return batch.empty() ? Status{} : store_->write(batch, false);
+  CAIRN_TRY(store_->write(batch, false));
+  const auto front = fronts_.find(node);
+  if (front == fronts_.end() || front->second.from > done.back().key) return {};
+  const std::string behind = done.back().key + '\0';
+  if (!front->second.added.empty()) {
+    front->second.from = std::min(behind, front->second.added);
+  } else if (front->second.last) {
+    fronts_.erase(front);
+  } else {
+    front->second.from = behind;
+  }
+  return {};
 }
 
 Status ClaimIndex::forget_others(const PackId& pack) {
@@ -338,7 +375,8 @@ Status ClaimIndex::forget_others(const PackId& pack) {
 Status ClaimIndex::forget_untold(const NodeId& node) {
   const std::lock_guard lock(mutex_);
   env::WriteBatch batch;
-  const std::string prefix = kUntold + node.raw();
+  const std::string prefix = untold_prefix(node);
+  fronts_.erase(node);
   const auto cursor = store_->cursor();
   for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
     batch.remove(cursor->key());

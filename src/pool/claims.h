@@ -1,6 +1,7 @@
 #pragma once
 // Claims: a holder's signed statements about its own shards, and the index in which a node keeps those that it knows.
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -57,8 +58,9 @@ Hash digest_of(const std::vector<Claim>& claims);
 // Keys, all identifiers raw, so that both questions are one walk over neighbours:
 //   'p' pack 32 | slot 1 | node 32  -> wire.Signed          who holds this pack?
 //   'n' node 32 | pack 32 | slot 1  -> state 1              what does (did) this node hold? Not when it is gone.
-//   'o' node 32 | pack 32 | slot 1  -> boot_seq 8, sequence 8 (big-endian)
-//                                      an own claim, as of this number, that `node` has not been told yet
+//   'u' node 32 | boot_seq 8 | sequence 8 (big-endian) -> pack 32 | slot 1
+//                                      `node` has not been told the own claim of this number, or the one that has
+//                                      taken its place
 //   'd' node 32                     -> what this node notes of that one (node_scores.h)
 //   'c'                             -> present: closed cleanly, every verified shard has its claim
 class ClaimIndex {
@@ -85,13 +87,15 @@ class ClaimIndex {
   Result<std::vector<ShardId>> of_node(const NodeId& node, std::optional<ShardId> after, size_t limit);
 
   struct Untold {
-    std::string key, number;
+    std::string key;
     Claim claim;
   };
-  Result<std::vector<NodeId>> untold_nodes();
+  // Nodes that there may be something to tell.
+  std::vector<NodeId> untold_nodes();
+  // The longest untold first; each claim as it is now.
   Result<std::vector<Untold>> untold(const NodeId& node, size_t limit);
-  // Unless a newer claim took its place meanwhile.
-  Status told(const std::vector<Untold>& done);
+  // What untold() gave for this node.
+  Status told(const NodeId& node, const std::vector<Untold>& done);
   // The pack is dead and nothing of it is here: what others hold or held of it is of no interest any more.
   Status forget_others(const PackId& pack);
   // Nobody is left to be told.
@@ -106,13 +110,24 @@ class ClaimIndex {
   Status set_clean_mark();
 
  private:
+  // Where a walk over what a node is to be told begins: before it lie only removed keys, which a store passes one by
+  // one until it has thrown them away, some thousands of them with each batch.
+  struct Front {
+    std::string from;   // nothing is untold before this key
+    std::string added;  // the least key that came after the last untold(); empty: none
+    bool last = false;  // that one gave all
+  };
+
   ClaimIndex(std::unique_ptr<env::MetaStore> store, const NodeId& self) : store_(std::move(store)), self_(self) {}
   Result<std::vector<Claim>> of_pack_locked(const PackId& pack);
   static Status read_pack(env::Cursor& cursor, const PackId& pack, std::vector<Claim>& claims);
+  Status find_fronts();
+  void note_untold(env::WriteBatch& batch, const NodeId& node, const Claim& claim);
 
   std::unique_ptr<env::MetaStore> store_;
   NodeId self_;
   std::mutex mutex_;  // over each read-and-change; never across a suspension, the calls are plain functions
+  std::map<NodeId, Front> fronts_;  // of nodes with keys of kind 'u'
 };
 
 }  // namespace cairn::pool
