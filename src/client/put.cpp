@@ -16,7 +16,7 @@ using volume::InodeId;
 
 // Commits at least so often while there is something to commit: what a kill -9 can lose of finished files.
 constexpr Duration kCommitPeriod = std::chrono::seconds(20);
-constexpr size_t kReadBlock = 4 * kMiB;
+constexpr size_t kReadBlock = 2 * kMiB;
 
 // Writes into a file from an offset on; unlike Transaction::write_file() what is there stays, so it can be committed as
 // it grows.

@@ -32,22 +32,25 @@ inline constexpr size_t kMaxPathDepth = 4096;             // directories above o
 // Names of one file: what programs that keep the count in a signed int can show.
 inline constexpr uint32_t kMaxLinks = 0x7fffffff;
 
-// Neighbouring chunks of a lane are read with one request up to here: large enough for TLS, small enough to spread.
-inline constexpr uint32_t kReadRun = 1 * kMiB;
-// Runs that a FileReader keeps under way: hides a round trip of 40 ms at 100 MB/s with 4 MiB.
-inline constexpr size_t kReadAhead = 8;
-// Nodes that a sequential walk reads ahead: about one run.
+// Neighbouring chunks of a lane are read with one request up to here: large enough that what a request costs does not
+// weigh, small enough to spread. The bit over 2 MiB lets 16 sealed extents in: a full lane of 31 is then two runs.
+inline constexpr uint32_t kReadRun = 2 * kMiB + 64 * kKiB;
+// Runs that a FileReader keeps under way: hides a round trip of 40 ms at 200 MB/s with 10 MiB.
+inline constexpr size_t kReadAhead = 5;
+// Nodes that a sequential walk reads ahead: less than a run.
 inline constexpr size_t kNodeReadAhead = 64;
 // Bytes of new tree nodes that go to the cache once their commit is chosen: the next one begins with them.
 inline constexpr size_t kFreshNodes = 8 * kMiB;
 // Plaintext that waits to be sealed.
-inline constexpr uint64_t kSealQueueBytes = 16 * kMiB;
+inline constexpr uint64_t kSealQueueBytes = 12 * kMiB;
 // What one sealing job takes: some 10 ms of work, and runs of a file that lie together in a lane.
 inline constexpr uint64_t kSealJobBytes = 4 * kMiB;
 // Packs that are filled side by side, one on each worker.
 inline constexpr size_t kMostFillers = 2;
-// Memory of packs that are filled, encoded or sent: four packs of (4, 2). One pack may always be under way.
-inline constexpr uint64_t kPackMemory = 104 * kMiB;
+// Memory of packs that are filled, encoded or sent: two packs of (4, 2). More of them would not be sent faster, and the
+// first touch of memory is the dearest part of it. Two packs of a larger code may take up to kMostPackMemory.
+inline constexpr uint64_t kPackMemory = 56 * kMiB;
+inline constexpr uint64_t kMostPackMemory = 104 * kMiB;
 // A transaction asks to be committed when its edits take this much memory.
 inline constexpr size_t kTransactionBytes = 32 * kMiB;
 // A drive's reader that goes on where the last read ended: what is asked for ahead of it, from the first step to the

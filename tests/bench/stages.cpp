@@ -25,7 +25,7 @@ namespace {
 constexpr content::CdcSizes kBackupSizes = {
     .min = 16 * kKiB, .average = 96 * kKiB, .max = 1 * kMiB, .normalisation = 1};
 
-constexpr size_t kRun = 1 * kMiB;  // what get asks of a holder at once: volume/limits.h
+constexpr size_t kRun = 2 * kMiB;  // what get asks of a holder at once: volume/limits.h
 constexpr size_t kStores = 6;      // of the benchmark of the pool
 
 // A folder that goes with all in it.
@@ -152,6 +152,7 @@ class Bench {
     add("writer: Merkle trees of shards", tree, {.put = stored_, .backup = stored_});
     add("holder: CRC-32C on receipt", check, {.put = stored_, .backup = stored_});
     add("holder: Merkle tree, checked", tree, {.put = stored_, .backup = stored_});
+    add("holder: CRC-32C of what is read", check, {.get = 1});
   }
 
   void tls_stages() {
@@ -164,7 +165,7 @@ class Bench {
     const TlsFigures shards = measure_tls(bytes, kMaxShardSize);
     add_both("4 MiB messages", shards, {.put = stored_, .backup = stored_});
     const TlsFigures runs = measure_tls(bytes, kRun);
-    add_both("1 MiB messages", runs, {.get = 1});
+    add_both("2 MiB messages", runs, {.get = 1});
     const TlsFigures extents = measure_tls(bytes, kExtentSize);
     add_both("128 KiB messages", extents, {});
     report_.round_trips_per_second = extents.round_trips_per_second;
@@ -210,7 +211,7 @@ class Bench {
         }
       }
     });
-    add("disk read of 1 MiB", read, {.get = 1});
+    add("disk read of 2 MiB", read, {.get = 1});
     auto target = disk.open("target", env::OpenMode::create);
     CAIRN_ASSERT(target);
     const Rate write = measure(data_.size(), rounds_, [&] {

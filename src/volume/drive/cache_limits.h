@@ -16,8 +16,8 @@ inline constexpr size_t kMemoryAheadPart = 4;
 inline constexpr Duration kAheadStale = std::chrono::seconds(5);
 
 // --- pool ---
-// Runs of up to kReadRun under way at once: 16 MiB hide a round trip of 100 ms at 160 MB/s. Reading ahead leaves half
-// of them to those who wait.
+// Runs of up to kReadRun under way at once, most of them far smaller: a drive reads ahead by windows of its own. Reading
+// ahead leaves half of them to those who wait.
 inline constexpr size_t kRunsUnderWay = 16;
 inline constexpr size_t kRunsAhead = 8;
 
