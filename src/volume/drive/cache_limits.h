@@ -16,10 +16,10 @@ inline constexpr size_t kMemoryAheadPart = 4;
 inline constexpr Duration kAheadStale = std::chrono::seconds(5);
 
 // --- pool ---
-// Runs of up to kReadRun under way at once, most of them far smaller: a drive reads ahead by windows of its own. Reading
-// ahead leaves half of them to those who wait.
+// Runs of up to kReadRun under way at once; those who wait mostly want far less. Reading ahead takes a quarter of them:
+// 8 MiB hide a round trip of 40 ms at 200 MB/s.
 inline constexpr size_t kRunsUnderWay = 16;
-inline constexpr size_t kRunsAhead = 8;
+inline constexpr size_t kRunsAhead = 4;
 
 // --- disk ---
 // Segments go as a whole: large enough for few files (160 in 10 GiB), small beside the limit.

@@ -166,7 +166,7 @@ TEST_CASE("what nobody wants any more is not read ahead") {
   machine.packs.delay = std::chrono::seconds(30);
   cache.prefetch(machine.items, machine.extents);
   machine.sim.run_for(std::chrono::minutes(5));
-  CHECK(cache.counters().misses <= volume::kRunsAhead * 8);  // only what was under way
+  CHECK(cache.counters().misses <= volume::kRunsAhead * (volume::kReadRun / kExtentSize));  // only what was under way
   machine.packs.delay = Duration{};
   machine.check(cache, 100, 200);
 }
