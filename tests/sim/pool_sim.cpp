@@ -10,8 +10,6 @@ void PoolSim::begin() {
   if (options_.drawn) options_.healing = prng_.chance(0.25) && options_.nodes <= kLargePool;
   setup_.code = kCodes[prng_.below(std::size(kCodes))];
   if (prng_.chance(0.05) || options_.own_code) setup_.code.reset();  // as the pool's size asks: (16, 8)
-  // 24 holders of each pack among 30 nodes tell each other twenty times as much, and leave no room for liars.
-  if (!setup_.code && options_.drawn) options_.healing = false;
   m_ = setup_.code ? setup_.code->second : pool::geometry_for(options_.nodes).m;
   if (options_.healing && setup_.code && setup_.code->first + setup_.code->second + 2 <= options_.nodes / 2 &&
       prng_.chance(0.5)) {
@@ -25,6 +23,7 @@ void PoolSim::begin() {
   // A head may refer to a pack of which k + ceil(m/2) shards are there: so many of these may be bad.
   rot_limit_ = (m_ + 1) / 2;
   if (prng_.chance(0.3)) {
+    // 24 holders of each pack among 30 nodes leave little room for liars.
     const uint64_t count = prng_.between(1, setup_.code ? rot_limit_ : 1);
     while (liars_.size() < count) liars_.insert(prng_.between(1, options_.nodes - 1));
     rot_limit_ -= count;
