@@ -360,6 +360,8 @@ env::Task<void> Auditor::follow_up(Key key) {
 // ID comes soon after another's. Index look-ups, however many there are.
 env::Task<std::vector<ShardId>> Auditor::sample(NodeId node) {
   std::vector<ShardId> shards;
+  // Siblings begin anywhere, or what comes last in the order would have its turn with all of them at last.
+  if (const auto [turn, fresh] = turns_.try_emplace(node); fresh) world_.random.fill(turn->second.pack.bytes);
   for (size_t i = 0; i < kAuditBatch; ++i) {
     ShardId from;
     if (i == 0) {

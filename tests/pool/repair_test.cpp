@@ -302,6 +302,31 @@ TEST_CASE("audits come to every shard in turn, also to one that chance would pas
       pool.within(seconds(200), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
 }
 
+TEST_CASE("siblings have the shards of a node in turn from different ones on, so none has to wait for all before it") {
+  HealingOptions options = quick();
+  options.audit.every = seconds(2);
+  options.audit.scrub_delay = hours(1000);
+  HealingPool pool(12, options);
+  std::set<PackId> packs;
+  for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(2, 10, 20'000)).id);
+  pool.let_claims_spread();
+  // The pack whose ID comes soonest after another's, of the second half.
+  PackId rare;
+  uint64_t least = UINT64_MAX;
+  for (auto pack = std::next(packs.begin(), 20); pack != packs.end(); ++pack) {
+    const uint64_t gap = read_be64(pack->bytes.data()) - read_be64(std::prev(pack)->bytes.data());
+    if (gap < least) std::tie(least, rare) = std::pair(gap, *pack);
+  }
+  for (uint8_t slot = 0; slot < 12; ++slot) {
+    if (pool.holding(rare, slot) == std::vector<size_t>{1}) {
+      REQUIRE(pool.sim.run(pool.machines[1]->holder->stores()[0]->remove({rare, slot})));
+    }
+  }
+  // Each asks this one every 22 s, eight times: of eleven that begin anywhere among 40 some come by.
+  CHECK(
+      pool.within(seconds(176), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
+}
+
 TEST_CASE("a node that forgot what its siblings told it hears it again with the answers to its audits") {
   HealingOptions options = quick();
   options.audit.every = seconds(10);
