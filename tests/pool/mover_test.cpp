@@ -117,40 +117,44 @@ TEST_CASE("rebuilding goes past a source that lies and names it") {
   CHECK(mover.counters().bad_sources == bad.size());
 }
 
-TEST_CASE("who failed an audit is given no further shards") {
-  MoverPool pool(8);
+// A pack of (4, 2) on six of eight nodes, as one of its holders sees it.
+struct Looked {
+  Looked() {
+    pool.let_claims_spread();
+    auto seen = pool.sim.run(mover.look(ref.id));
+    REQUIRE(seen);
+    picture = std::move(*seen);
+  }
+  MoverPool pool{8};
   const PackRef ref = pool.write_all(pool.pack(4, 2));
-  pool.let_claims_spread();
   ShardMover& mover = pool.mover(pool.index_of(ref.holders[0]));
-  auto picture = pool.sim.run(mover.look(ref.id));
-  REQUIRE(picture);
+  PackPicture picture;
+};
+
+TEST_CASE("who failed an audit is given no further shards") {
+  Looked look;
   std::set<NodeId> bad;
-  mover.set_trust({.bad_keeper = [&](const NodeId& node) { return bad.contains(node); }});
+  look.mover.set_trust({.bad_keeper = [&](const NodeId& node) { return bad.contains(node); }});
   for (int spare = 0; spare < 2; ++spare) {
-    const auto chosen = mover.choose(*picture, {});
+    const auto chosen = look.mover.choose(look.picture, {});
     REQUIRE(chosen);
     REQUIRE(bad.insert(*chosen).second);
   }
-  REQUIRE_FALSE(mover.choose(*picture, {}));
+  REQUIRE_FALSE(look.mover.choose(look.picture, {}));
 }
 
 TEST_CASE("a holder that could not prove its shard takes no place in its domain") {
-  MoverPool pool(8);
-  const PackRef ref = pool.write_all(pool.pack(4, 2));
-  pool.let_claims_spread();
-  ShardMover& mover = pool.mover(pool.index_of(ref.holders[0]));
-  auto picture = pool.sim.run(mover.look(ref.id));
-  REQUIRE(picture);
+  Looked look;
   // A spare in the domain of the holder of slot 1, the other spare away.
-  const auto spare = mover.choose(*picture, {});
+  const auto spare = look.mover.choose(look.picture, {});
   REQUIRE(spare);
-  REQUIRE_FALSE(mover.over_cap(*picture, *spare));
-  pool.set_domain(pool.index_of(*spare), fmt::format("d{}", pool.index_of(ref.holders[1])));
-  REQUIRE(pool.sim.run_until([&] { return mover.over_cap(*picture, *spare); }, std::chrono::minutes(5)));
-  mover.set_trust({.bad_source = [&](const ShardId& shard, const NodeId& node) {
-    return shard.slot == 1 && node == ref.holders[1];
+  REQUIRE_FALSE(look.mover.over_cap(look.picture, *spare));
+  look.pool.set_domain(look.pool.index_of(*spare), fmt::format("d{}", look.pool.index_of(look.ref.holders[1])));
+  REQUIRE(look.pool.sim.run_until([&] { return look.mover.over_cap(look.picture, *spare); }, std::chrono::minutes(5)));
+  look.mover.set_trust({.bad_source = [&](const ShardId& shard, const NodeId& node) {
+    return shard.slot == 1 && node == look.ref.holders[1];
   }});
-  CHECK_FALSE(mover.over_cap(*picture, *spare));
+  CHECK_FALSE(look.mover.over_cap(look.picture, *spare));
 }
 
 TEST_CASE("a rebuilt shard goes to the domain with the fewest of its pack, and past a full node") {

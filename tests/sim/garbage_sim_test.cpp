@@ -27,12 +27,7 @@ constexpr size_t kHolders = 6, kClients = 3;
 class GarbageWorld {
  public:
   explicit GarbageWorld(uint64_t seed) : sim(seed), prng(seed * 7919) {
-    crypto::AccountSecret secret{};
-    prng.fill(secret);
-    const auto member = peer::MemberKeys::derive(secret);
-    Bytes nonce(32);
-    prng.fill(nonce);
-    setup.genesis = peer::make_genesis(member, "founder", "simulated", nonce, 0);
+    const auto member = found_pool(prng, setup);
     setup.code = {2, 2};
     // Two weeks pass: nothing is hurried, or reading all again and again takes most of the time.
     setup.probe_period = minutes(1);

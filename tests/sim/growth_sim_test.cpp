@@ -20,12 +20,7 @@ constexpr size_t kMost = 10;
 class GrowingPool {
  public:
   explicit GrowingPool(uint64_t seed) : sim(seed), prng(seed) {
-    crypto::AccountSecret secret{};
-    prng.fill(secret);
-    const auto member = peer::MemberKeys::derive(secret);
-    Bytes nonce(32);
-    prng.fill(nonce);
-    setup.genesis = peer::make_genesis(member, "founder", "simulated", nonce, 0);
+    const auto member = found_pool(prng, setup);
     setup.probe_period = minutes(1);
     setup.healing = pool::HealingOptions{};
     const PoolId pool = *peer::pool_of_genesis(setup.genesis);

@@ -40,6 +40,17 @@ struct PoolSetup {
   }
 };
 
+// The only member of a new pool, whose genesis `setup` is given.
+inline peer::MemberKeys found_pool(env::Prng& prng, PoolSetup& setup) {
+  crypto::AccountSecret secret{};
+  prng.fill(secret);
+  peer::MemberKeys member = peer::MemberKeys::derive(secret);
+  Bytes nonce(32);
+  prng.fill(nonce);
+  setup.genesis = peer::make_genesis(member, "founder", "simulated", nonce, 0);
+  return member;
+}
+
 inline peer::PeersOptions quiet_gossip(bool serve, Duration period) {
   return {.serve = serve, .probe_period = period};
 }

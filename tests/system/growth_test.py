@@ -21,6 +21,21 @@ class Growth(unittest.TestCase):
             config.write('\n[healing]\nrate = "256M"\n')
         return node
 
+    def with_data(self, nodes, limit, files):
+        """A pool, its first node, and a folder with files of these sizes, which is in the pool too."""
+        pool = Pool(0, limit)
+        self.addCleanup(pool.close)
+        for _ in range(nodes):
+            self.add(pool)
+        pool.wait_for(nodes)
+        me = pool.nodes[0]
+        tree = pool.root / "tree"
+        tree.mkdir()
+        for i, size in enumerate(files):
+            (tree / f"file{i}").write_bytes(os.urandom(size))
+        me.cairn("put", "--wait", "placed", tree, "main:/tree")
+        return pool, me, tree
+
     def until(self, pool, what, condition):
         deadline = time.monotonic() + PATIENCE
         while not condition():
@@ -35,19 +50,7 @@ class Growth(unittest.TestCase):
         return node.json("rebalance", *words, expect=expect)
 
     def test_a_pool_grows_from_three_nodes_to_ten(self):
-        pool = Pool(0, "256M")
-        self.addCleanup(pool.close)
-        for _ in range(3):
-            self.add(pool)
-        pool.wait_for(3)
-        me = pool.nodes[0]
-        tree = pool.root / "tree"
-        tree.mkdir()
-        for i in range(10):
-            (tree / f"large{i}").write_bytes(os.urandom(4_000_000))
-        for i in range(40):
-            (tree / f"small{i}").write_bytes(os.urandom(20_000))
-        me.cairn("put", "--wait", "placed", tree, "main:/tree")
+        pool, me, tree = self.with_data(nodes=3, limit="256M", files=[4_000_000] * 10 + [20_000] * 40)
         status = me.json("status")
         self.assertEqual((status["redundancy"]["k"], status["redundancy"]["m"]), (1, 2))
         self.assertEqual(self.rebalance(me)["volumes"][0]["recoded_packs"], 0)
@@ -84,17 +87,7 @@ class Growth(unittest.TestCase):
         self.note("all is read with three of ten gone")
 
     def test_shards_move_from_full_nodes_to_new_ones(self):
-        pool = Pool(0, "128M")
-        self.addCleanup(pool.close)
-        for _ in range(6):
-            self.add(pool)
-        pool.wait_for(6)
-        me = pool.nodes[0]
-        tree = pool.root / "tree"
-        tree.mkdir()
-        for i in range(12):
-            (tree / f"large{i}").write_bytes(os.urandom(16_000_000))
-        me.cairn("put", "--wait", "placed", tree, "main:/tree")
+        pool, me, tree = self.with_data(nodes=6, limit="128M", files=[16_000_000] * 12)
         self.add(pool)  # seven domains want the same code as six
         pool.wait_for(7)
         self.until(pool, "the figures of the six are known", lambda: self.rebalance(me, "-n")["most_used"] > 0.3)

@@ -23,21 +23,6 @@ struct Fixture {
   }
 };
 
-void put(Device& device, const std::string& path, ByteView bytes) {
-  auto transaction = device.volume->begin();
-  REQUIRE(transaction);
-  Fs fs{device, **transaction};
-  fs.put(path, bytes);
-  fs.commit();
-}
-void remove(Device& device, const std::string& path) {
-  auto transaction = device.volume->begin();
-  REQUIRE(transaction);
-  Fs fs{device, **transaction};
-  REQUIRE(fs.unlink(path));
-  fs.commit();
-}
-
 // A snapshot as a backup makes it.
 struct Backup {
   Device& device;

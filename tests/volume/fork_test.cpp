@@ -9,20 +9,6 @@ namespace {
 
 using namespace test;
 
-void put(Device& device, const std::string& path, const std::string& text) {
-  auto transaction = device.volume->begin();
-  REQUIRE(transaction);
-  Fs fs{device, **transaction};
-  fs.put(path, as_bytes(text));
-  fs.commit();
-}
-void remove(Device& device, const std::string& path) {
-  auto transaction = device.volume->begin();
-  REQUIRE(transaction);
-  Fs fs{device, **transaction};
-  REQUIRE(fs.unlink(path));
-  fs.commit();
-}
 std::optional<std::string> text_at(Device& device, const std::string& path) {
   auto text = read_text(device, device.volume->view(), path);
   return text ? std::optional(*text) : std::nullopt;
@@ -37,13 +23,13 @@ struct Fixture {
 
   // Both know the base; then `a` commits what is lost.
   Fixture() {
-    put(a, "/both", "old");
-    put(a, "/gone", "to be removed");
-    put(a, "/kept", "kept");
+    put(a, "/both", as_bytes("old"));
+    put(a, "/gone", as_bytes("to be removed"));
+    put(a, "/kept", as_bytes("kept"));
     base = pool.head;
     REQUIRE(b.run(b.volume->refresh()));
-    put(a, "/lost", "only there");
-    put(a, "/both", "by a");
+    put(a, "/lost", as_bytes("only there"));
+    put(a, "/both", as_bytes("by a"));
     remove(a, "/gone");
     lost = pool.head;
   }
@@ -84,8 +70,8 @@ TEST_CASE("a device that saw a head which is left behind says so, and puts its c
   world.force();
   REQUIRE(world.b.run(world.b.volume->refresh()));
   CHECK_FALSE(world.b.volume->fork());  // it had seen nothing beyond
-  put(world.b, "/new", "by b");
-  put(world.b, "/both", "by b");
+  put(world.b, "/new", as_bytes("by b"));
+  put(world.b, "/both", as_bytes("by b"));
   REQUIRE(world.a.run(world.a.volume->refresh()));
   auto fork = world.a.volume->fork();
   REQUIRE(fork);
@@ -116,8 +102,8 @@ TEST_CASE("a device that knows only that there was a head waits for a keeper tha
   Fixture world;
   world.force();
   REQUIRE(world.b.run(world.b.volume->refresh()));
-  put(world.b, "/new", "by b");
-  put(world.b, "/both", "by b");
+  put(world.b, "/new", as_bytes("by b"));
+  put(world.b, "/both", as_bytes("by b"));
   for (int starts = 0; starts < 2; ++starts) {
     world.reopen(world.a, 1);
     auto fork = world.a.volume->fork();
@@ -142,7 +128,7 @@ TEST_CASE("keepers that were given up are refused as older, however high their n
   Fixture world;
   world.force();
   REQUIRE(world.b.run(world.b.volume->refresh()));
-  put(world.b, "/new", "by b");
+  put(world.b, "/new", as_bytes("by b"));
   world.b.head.older = world.lost;
   auto refused = world.b.run(world.b.volume->refresh());
   REQUIRE_FALSE(refused);

@@ -13,6 +13,24 @@ Bytes content(std::string_view text) {
   return to_bytes(text);
 }
 
+// A register that a machine has founded, with a first value.
+struct Founded {
+  explicit Founded(Cluster& cluster, size_t at = 0, std::string_view text = "x")
+      : founding(founded_by(cluster, at)), reg(cluster.machine(at).world(), cluster.machine(at), founding) {
+    auto written = cluster.run(reg.write({}, content(text)));
+    REQUIRE(written);
+    state = std::move(*written);
+  }
+  static Bytes founded_by(Cluster& cluster, size_t at) {
+    auto founding = cluster.run(found_head(cluster.machine(at).world(), cluster.machine(at)));
+    REQUIRE(founding);
+    return *founding;
+  }
+  const Bytes founding;
+  Register reg;
+  RegisterState state;
+};
+
 // A register of three keepers (machines 0 to 2) and two proposers on machines that keep nothing.
 struct Duel {
   explicit Duel(uint64_t seed, AcceptorFaults faults) : cluster(seed, 5, {.faults = faults}) {
@@ -96,18 +114,15 @@ TEST_CASE("a register is written, read, and found by a fresh object on another m
 
 TEST_CASE("a write without a majority says that nothing was sent, and loses nothing") {
   Cluster cluster(8, 3);
-  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
-  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
-  auto state = cluster.run(reg.write({}, content("kept")));
-  REQUIRE(state);
+  Founded head(cluster, 0, "kept");
   cluster.crash(1);
   cluster.crash(2);
-  auto lonely = cluster.run(reg.write(*state, content("lost")));
+  auto lonely = cluster.run(head.reg.write(head.state, content("lost")));
   REQUIRE_FALSE(lonely);
   CHECK(lonely.error().code == Code::too_few_peers);
-  CHECK(reg.attempted().empty());
+  CHECK(head.reg.attempted().empty());
   cluster.restart(1);
-  auto again = cluster.run(reg.read());
+  auto again = cluster.run(head.reg.read());
   REQUIRE(again);
   CHECK(again->content == content("kept"));
 }
@@ -115,17 +130,14 @@ TEST_CASE("a write without a majority says that nothing was sent, and loses noth
 TEST_CASE("keepers that are started anew are waited for, however fast they are seen to be away") {
   Cluster cluster(31, 4, {.refuse = true});
   cluster.set_lending(3);
-  auto founding = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
-  Register reg(cluster.machine(3).world(), cluster.machine(3), *founding);
-  auto state = cluster.run(reg.write({}, content("x")));
-  REQUIRE(state);
+  Founded head(cluster, 3);
   cluster.crash(0);
   cluster.crash(1);
   cluster.sim.after(std::chrono::seconds(3), [&] {
     cluster.restart(0);
     cluster.restart(1);
   });
-  auto seen = cluster.run(reg.read());
+  auto seen = cluster.run(head.reg.read());
   REQUIRE(seen);
   CHECK(seen->content == content("x"));
 }
@@ -133,12 +145,9 @@ TEST_CASE("keepers that are started anew are waited for, however fast they are s
 TEST_CASE("keepers on machines that take seconds for each answer are waited for") {
   Cluster cluster(32, 4);
   cluster.set_lending(3);
-  auto founding = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
-  Register reg(cluster.machine(3).world(), cluster.machine(3), *founding);
-  auto state = cluster.run(reg.write({}, content("x")));
-  REQUIRE(state);
+  Founded head(cluster, 3);
   cluster.set_options({.busy = std::chrono::milliseconds(4500)});
-  auto seen = cluster.run(reg.read());
+  auto seen = cluster.run(head.reg.read());
   REQUIRE(seen);
   CHECK(seen->content == content("x"));
 }
@@ -146,55 +155,49 @@ TEST_CASE("keepers on machines that take seconds for each answer are waited for"
 TEST_CASE("a register moves from one keeper to three to five, and a stranger to the change finds it") {
   Cluster cluster(9, 7);
   cluster.set_lending(1);
-  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
-  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
-  auto state = cluster.run(reg.write({}, content("x")));
-  REQUIRE(state);
-  CHECK(state->config.keepers.size() == 1);
+  Founded head(cluster);
+  CHECK(head.state.config.keepers.size() == 1);
   cluster.set_lending(3);
-  REQUIRE(cluster.run(reg.adapt_keepers()));
+  REQUIRE(cluster.run(head.reg.adapt_keepers()));
   cluster.set_lending(7);
-  REQUIRE(cluster.run(reg.adapt_keepers()));
-  auto moved = cluster.run(reg.read());
+  REQUIRE(cluster.run(head.reg.adapt_keepers()));
+  auto moved = cluster.run(head.reg.read());
   REQUIRE(moved);
   CHECK(moved->config.keepers.size() == 5);
   CHECK(moved->config.epoch == 2);
-  CHECK(moved->sequence == state->sequence);  // a move is no write
-  CHECK(moved->hash == state->hash);
-  REQUIRE(cluster.run(reg.adapt_keepers()));  // nothing to do
-  CHECK(cluster.run(reg.read())->config.epoch == 2);
+  CHECK(moved->sequence == head.state.sequence);  // a move is no write
+  CHECK(moved->hash == head.state.hash);
+  REQUIRE(cluster.run(head.reg.adapt_keepers()));  // nothing to do
+  CHECK(cluster.run(head.reg.read())->config.epoch == 2);
 
   // The first keeper has gone for good: only the nodes know where the register lives now.
-  const size_t first = *cluster.find(state->config.keepers[0]);
+  const size_t first = *cluster.find(head.state.config.keepers[0]);
   const size_t other = first == 6 ? 5 : 6;
   if (first != 0) cluster.crash(first);
-  Register finder(cluster.machine(other).world(), cluster.machine(other), *founding);
+  Register finder(cluster.machine(other).world(), cluster.machine(other), head.founding);
   auto found = cluster.run(finder.read());
   REQUIRE(found);
   CHECK(found->content == content("x"));
-  auto written = cluster.run(finder.write(*state, content("y")));  // on the state from before the moves
+  auto written = cluster.run(finder.write(head.state, content("y")));  // on the state from before the moves
   CHECK(written);
 }
 
 TEST_CASE("a keeper that lost its disk counts as another node and is replaced") {
   Cluster cluster(10, 4);
-  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
-  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
-  auto state = cluster.run(reg.write({}, content("x")));
-  REQUIRE(state);
-  REQUIRE(state->config.keepers.size() == 3);
+  Founded head(cluster);
+  REQUIRE(head.state.config.keepers.size() == 3);
   std::vector<size_t> keepers;
-  for (const NodeId& keeper : state->config.keepers) keepers.push_back(*cluster.find(keeper));
+  for (const NodeId& keeper : head.state.config.keepers) keepers.push_back(*cluster.find(keeper));
   std::erase(keepers, size_t{0});  // machine 0 runs the client
   cluster.replace_disk(keepers[0]);
-  REQUIRE(cluster.run(reg.adapt_keepers()));
-  auto moved = cluster.run(reg.read());
+  REQUIRE(cluster.run(head.reg.adapt_keepers()));
+  auto moved = cluster.run(head.reg.read());
   REQUIRE(moved);
   CHECK(moved->config.epoch == 1);
   CHECK(moved->content == content("x"));
   // Now another of the first three may go too.
   cluster.replace_disk(keepers[1]);
-  auto still = cluster.run(reg.read());
+  auto still = cluster.run(head.reg.read());
   REQUIRE(still);
   CHECK(still->content == content("x"));
 }
@@ -202,21 +205,18 @@ TEST_CASE("a keeper that lost its disk counts as another node and is replaced") 
 TEST_CASE("a keeper that lends no more, and one that departed, hand their part over to others") {
   Cluster cluster(24, 8);
   cluster.set_lending(7);
-  auto founding = cluster.run(found_head(cluster.machine(7).world(), cluster.machine(7)));
-  Register reg(cluster.machine(7).world(), cluster.machine(7), *founding);
-  auto state = cluster.run(reg.write({}, content("x")));
-  REQUIRE(state);
+  Founded head(cluster, 7);
   const auto here = [&](size_t i) { return *cluster.machine(i).server().acceptor().registers_here(); };
-  const size_t leaver = *cluster.find(state->config.keepers[0]), lost = *cluster.find(state->config.keepers[1]);
+  const size_t leaver = *cluster.find(head.state.config.keepers[0]), lost = *cluster.find(head.state.config.keepers[1]);
   CHECK(here(leaver) == 1);
   cluster.set_lending(leaver, false);
-  REQUIRE(cluster.run(reg.adapt_keepers()));
+  REQUIRE(cluster.run(head.reg.adapt_keepers()));
   CHECK(here(leaver) == 0);  // so it may go
   cluster.crash(leaver);
   cluster.crash(lost);
   cluster.set_gone(lost, true);
-  REQUIRE(cluster.run(reg.adapt_keepers()));
-  auto now = cluster.run(reg.read());
+  REQUIRE(cluster.run(head.reg.adapt_keepers()));
+  auto now = cluster.run(head.reg.read());
   REQUIRE(now);
   CHECK(now->content == content("x"));
   CHECK(now->config.keepers.size() == 5);
@@ -226,19 +226,16 @@ TEST_CASE("a keeper that lends no more, and one that departed, hand their part o
 
 TEST_CASE("keepers that are held for gone, and answer, are found and stay") {
   Cluster cluster(23, 6);
-  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
-  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
-  auto state = cluster.run(reg.write({}, content("x")));
-  REQUIRE(state);
-  for (const NodeId& keeper : state->config.keepers) cluster.set_gone(*cluster.find(keeper), true);
-  Register finder(cluster.machine(1).world(), cluster.machine(1), *founding);
+  Founded head(cluster);
+  for (const NodeId& keeper : head.state.config.keepers) cluster.set_gone(*cluster.find(keeper), true);
+  Register finder(cluster.machine(1).world(), cluster.machine(1), head.founding);
   auto found = cluster.run(finder.read());
   REQUIRE(found);
   CHECK(found->content == content("x"));
   REQUIRE(cluster.run(finder.adapt_keepers()));
   auto after = cluster.run(finder.read());
   REQUIRE(after);
-  CHECK(std::ranges::all_of(state->config.keepers, [&](const NodeId& keeper) {
+  CHECK(std::ranges::all_of(head.state.config.keepers, [&](const NodeId& keeper) {
     return std::ranges::find(after->config.keepers, keeper) != after->config.keepers.end();
   }));
 }
@@ -246,11 +243,9 @@ TEST_CASE("keepers that are held for gone, and answer, are found and stay") {
 TEST_CASE("keepers that all lost their disks do not say that nothing was written") {
   Cluster cluster(11, 4);
   cluster.set_lending(3);
-  auto founding = cluster.run(found_head(cluster.machine(3).world(), cluster.machine(3)));
-  Register reg(cluster.machine(3).world(), cluster.machine(3), *founding);
-  REQUIRE(cluster.run(reg.write({}, content("x"))));
+  Founded head(cluster, 3);
   for (size_t i = 0; i < 3; ++i) cluster.replace_disk(i);
-  Register fresh(cluster.machine(3).world(), cluster.machine(3), *founding);
+  Register fresh(cluster.machine(3).world(), cluster.machine(3), head.founding);
   auto lost = cluster.run(fresh.read());
   REQUIRE_FALSE(lost);
   CHECK(lost.error().code == Code::too_few_peers);
@@ -258,14 +253,12 @@ TEST_CASE("keepers that all lost their disks do not say that nothing was written
 
 TEST_CASE("another member can neither read nor write a register, nor forge its values") {
   Cluster cluster(12, 3);
-  auto founding = cluster.run(found_head(cluster.machine(0).world(), cluster.machine(0)));
-  Register reg(cluster.machine(0).world(), cluster.machine(0), *founding);
-  REQUIRE(cluster.run(reg.write({}, content("x"))));
+  Founded head(cluster);
 
   crypto::AccountSecret secret{};
   secret[0] = 99;
   const auto stranger = peer::MemberKeys::derive(secret);
-  const Founding parsed = *parse_founding(*founding);
+  const Founding parsed = *parse_founding(head.founding);
   wire::RegisterPeekRequest peek;
   peek.set_register_(parsed.id.raw());
   auto answer =

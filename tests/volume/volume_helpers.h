@@ -81,6 +81,22 @@ struct Fs {
   }
 };
 
+// A file, in a commit of its own.
+inline void put(Device& device, const std::string& path, ByteView bytes) {
+  auto transaction = device.volume->begin();
+  REQUIRE(transaction);
+  Fs fs{device, **transaction};
+  fs.put(path, bytes);
+  fs.commit();
+}
+inline void remove(Device& device, const std::string& path) {
+  auto transaction = device.volume->begin();
+  REQUIRE(transaction);
+  Fs fs{device, **transaction};
+  REQUIRE(fs.unlink(path));
+  fs.commit();
+}
+
 inline std::optional<std::string> read_text(Device& device, const View& view, const std::string& path) {
   auto found = device.run(view.resolve(path));
   if (!found) return std::nullopt;
