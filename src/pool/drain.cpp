@@ -245,11 +245,14 @@ env::Task<std::optional<Drain::Answer>> Drain::ask(PackId pack, NodeId node) {
   auto reply =
       co_await peer::ask<wire::ClaimsQueryResponse>(peers_, node, wire::Method::claims_query, request, kQueryTimeout);
   if (!reply || reply->message.packs_size() != 1) co_return std::nullopt;
+  const auto& of_pack = reply->message.packs(0);
+  if (of_pack.claims_size() > static_cast<int>(kMaxClaimsPerPack)) co_return std::nullopt;
   Answer answer;
-  for (const uint32_t slot : reply->message.packs(0).held_slots()) answer.slots.push_back(static_cast<uint8_t>(slot));
-  for (const wire::Signed& signed_claim : reply->message.packs(0).claims()) {
-    auto claim = Claim::check(wire::encode(signed_claim));
-    if (claim && claim->node == node && claim->shard.pack == pack) answer.claimed[claim->shard.slot] = claim->state;
+  for (const uint32_t slot : of_pack.held_slots()) answer.slots.push_back(static_cast<uint8_t>(slot));
+  const auto claims =
+      co_await world_.workers.run([&of_pack, &pack] { return checked_claims(of_pack.claims(), {pack}); });
+  for (const Claim& claim : claims) {
+    if (claim.node == node) answer.claimed[claim.shard.slot] = claim.state;
   }
   co_return answer;
 }

@@ -209,13 +209,8 @@ env::Task<PackLocator::Answer> PackLocator::ask(PackRef ref, NodeId node) {
       of_pack.held_slots_size() > static_cast<int>(kMaxSlots)) {
     co_return answer;
   }
-  answer.claims = co_await state_.world.workers.run([&of_pack] {
-    std::vector<Claim> good;
-    for (const wire::Signed& message : of_pack.claims()) {
-      if (auto claim = Claim::check(wire::encode(message))) good.push_back(std::move(*claim));
-    }
-    return good;
-  });
+  answer.claims =
+      co_await state_.world.workers.run([&of_pack, &ref] { return checked_claims(of_pack.claims(), {ref.id}); });
   for (const uint32_t slot : of_pack.held_slots()) {
     if (slot < kMaxSlots) answer.held.push_back(static_cast<uint8_t>(slot));
   }
