@@ -234,8 +234,8 @@ env::Task<Result<Repacker::Rewritten>> Repacker::rewrite(HeadPtr head, std::vect
       if (!snapshot.files_only) {  // it has its own records of packs
         for (const pool::PackRef& pack : data_packs_) edits.insert_or_assign(pack_key(pack.id), encode_pack_ref(pack));
       }
-      std::vector<Edit> list;
-      for (auto& [key, value] : edits) list.push_back({key, std::move(value)});
+      std::vector<EditView> list;
+      for (const auto& [key, value] : edits) list.push_back(edit_of(key, value));
       auto made = co_await host_.tree().apply(root, std::move(list), edited_sink);
       if (!made) co_return fail(std::move(made.error()));
       root = std::move(*made);

@@ -85,16 +85,18 @@ class SnapshotWriterImpl final : public SnapshotWriter, private TransactionHost 
   env::Task<Result<Committed>> commit(CommitRequest request) override {
     if (!saving_) co_return fail(Code::bad_input, "a snapshot is committed by saving it under its name");
     EditMap head_edits;
-    std::vector<Edit> file_edits;
+    std::vector<EditView> file_edits;
     for (const auto& [key, value] : *request.edits) {
       if (key.starts_with('F')) {
-        file_edits.push_back({key, value});
+        file_edits.push_back(edit_of(key, value));
       } else {
         head_edits.emplace(key, value);
       }
     }
     auto named = packs_named_by(*request.edits);
     if (!named) co_return fail(std::move(named.error()));
+    // The data is sent. What its packs took is as much as the edits of a large tree take, and comes at the same time.
+    Buffer::release_spare_memory();
     TreePacks sink(world(), packs(), keys(), writer(), host_.current()->state.sequence, options().compression_level);
     Root root = request.base->root;
     if (!file_edits.empty()) {

@@ -106,7 +106,7 @@ env::Task<Result<Root>> Tree::merge(Root base, Root ours, Root theirs, Resolve r
     our = co_await our_changes.next();
     if (!our) co_return fail(std::move(our.error()));
   }
-  co_return co_await apply(std::move(theirs), std::move(edits), sink);
+  co_return co_await apply(std::move(theirs), views_of(edits), sink);
 }
 
 // --- differences ---

@@ -37,6 +37,20 @@ struct Edit {
   std::string key;
   std::optional<std::string> value;  // none: remove
 };
+// The same of what lies elsewhere: a large commit's edits are not copied on their way into the tree.
+struct EditView {
+  std::string_view key;
+  std::optional<std::string_view> value;
+};
+inline EditView edit_of(const std::string& key, const std::optional<std::string>& value) {
+  return {key, value ? std::optional<std::string_view>(*value) : std::nullopt};
+}
+inline std::vector<EditView> views_of(const std::vector<Edit>& edits) {
+  std::vector<EditView> views;
+  views.reserve(edits.size());
+  for (const Edit& edit : edits) views.push_back(edit_of(edit.key, edit.value));
+  return views;
+}
 struct Item {
   std::string key, value;
 };
@@ -53,9 +67,9 @@ class Tree {
   env::Task<Result<std::optional<std::string>>> get(Root root, std::string key);
   // Items with first <= key < last, at most `limit`.
   env::Task<Result<std::vector<Item>>> scan(Root root, std::string first, std::string last, size_t limit);
-  // Edits sorted by key, each key once, within kMaxKeySize and kMaxValueSize (else Code::bad_input). Only changed nodes
-  // are written. The root returned is as NodeSink::store() gave it.
-  env::Task<Result<Root>> apply(Root root, std::vector<Edit> edits, NodeSink& sink);
+  // Edits sorted by key, each key once, within kMaxKeySize and kMaxValueSize (else Code::bad_input); what they show
+  // outlives the task. Only changed nodes are written. The root returned is as NodeSink::store() gave it.
+  env::Task<Result<Root>> apply(Root root, std::vector<EditView> edits, NodeSink& sink);
   // All differences in key order, found in time proportional to their number; handed over in batches of at most 256.
   // An error of `visit` ends the walk and is handed on.
   env::Task<Status> diff(Root before, Root after, std::function<env::Task<Status>(std::vector<Difference>)> visit);

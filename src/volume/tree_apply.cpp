@@ -13,11 +13,10 @@ namespace cairn::volume {
 
 namespace {
 
-// An edit of one level's map.
+// An edit of the map of a level above the items.
 struct Change {
   std::string key;
-  std::optional<std::string> value;  // level 0
-  std::optional<NodeRef> child;      // levels above; neither: remove
+  std::optional<NodeRef> child;  // none: remove
 };
 
 // Walks over the nodes of one level of the old tree.
@@ -74,26 +73,29 @@ class Applier {
   Applier(NodeSource& source, const content::VolumeKeys& keys, Root root, NodeSink& sink)
       : source_(source), keys_(keys), root_(std::move(root)), sink_(sink) {}
 
-  env::Task<Result<Root>> run(std::vector<Change> changes) {
-    for (uint32_t level = 0;; ++level) {
+  env::Task<Result<Root>> run(std::vector<EditView> edits) {
+    if (edits.empty()) co_return root_;
+    CAIRN_CO_TRY(co_await rebuild(edits, 0));
+    edits = {};
+    for (uint32_t level = 1;; ++level) {
+      // From the old root's level on, the changes and the old root are all that the level has.
+      if (is_top(level - 1) && emitted_.empty()) co_return Root();
+      const std::vector<Change> changes = is_top(level - 1) ? everything() : difference();
       if (changes.empty()) co_return root_;
       if (level > kMaxTreeLevel) co_return fail(Code::too_large, "tree");
-      // From the old root's level on, `changes` and the old root are all that the level has.
-      const bool top = !root_ || level >= root_->level;
-      if (top && level > 0) {
+      if (is_top(level)) {
         auto whole = co_await only_entry(changes, level);
         if (!whole) co_return fail(std::move(whole.error()));
         if (whole->count == 0) co_return Root();
         if (whole->count == 1) co_return co_await collapse(std::move(*whole->child));
       }
-      auto status = co_await rebuild(std::move(changes), level);
-      if (!status) co_return fail(std::move(status.error()));
-      if (top && emitted_.empty()) co_return Root();
-      changes = top ? everything() : difference();
+      CAIRN_CO_TRY(co_await rebuild(changes, level));
     }
   }
 
  private:
+  bool is_top(uint32_t level) const { return !root_ || level >= root_->level; }
+
   struct Whole {
     size_t count = 0;
     Root child;  // when it is the only one
@@ -134,15 +136,16 @@ class Applier {
     co_return root;
   }
 
-  // Cuts the level anew where `changes` fall; fills consumed_ and emitted_.
-  env::Task<Status> rebuild(std::vector<Change> changes, uint32_t level) {
+  // Cuts the level anew where `changes` (EditViews or Changes) fall; fills consumed_ and emitted_.
+  template <class AnyChange>
+  env::Task<Status> rebuild(const std::vector<AnyChange>& changes, uint32_t level) {
     consumed_.clear();
     emitted_.clear();
     NodeBuilder builder(keys_, level);
     LevelWalker walker(source_, root_, level);
     size_t i = 0;
     while (i < changes.size()) {
-      auto node = co_await walker.seek(changes[i].key);
+      auto node = co_await walker.seek(std::string(changes[i].key));
       if (!node) co_return fail(std::move(node.error()));
       if (!*node) {  // the old tree has no such level
         for (; i < changes.size(); ++i) {
@@ -181,10 +184,11 @@ class Applier {
   }
 
   // True when the node ends with it.
+  static bool add(NodeBuilder& builder, const EditView& edit) {
+    return edit.value && builder.add_item(edit.key, *edit.value);
+  }
   static bool add(NodeBuilder& builder, const Change& change) {
-    if (change.value) return builder.add_item(change.key, *change.value);
-    if (change.child) return builder.add_child(change.key, *change.child);
-    return false;
+    return change.child && builder.add_child(change.key, *change.child);
   }
 
   env::Task<Status> emit(NodeBuilder& builder) {
@@ -215,7 +219,7 @@ class Applier {
   std::vector<Change> everything() const {
     std::vector<Change> changes;
     changes.reserve(emitted_.size());
-    for (const auto& [key, ref] : emitted_) changes.push_back({key, std::nullopt, ref});
+    for (const auto& [key, ref] : emitted_) changes.push_back({key, ref});
     return changes;
   }
 
@@ -225,13 +229,13 @@ class Applier {
     auto made = emitted_.begin();
     while (old != consumed_.end() || made != emitted_.end()) {
       if (made == emitted_.end() || (old != consumed_.end() && old->first < made->first)) {
-        changes.push_back({old->first, std::nullopt, std::nullopt});
+        changes.push_back({old->first, std::nullopt});
         ++old;
       } else if (old == consumed_.end() || made->first < old->first) {
-        changes.push_back({made->first, std::nullopt, made->second});
+        changes.push_back({made->first, made->second});
         ++made;
       } else {
-        if (!(old->second == made->second)) changes.push_back({made->first, std::nullopt, made->second});
+        if (!(old->second == made->second)) changes.push_back({made->first, made->second});
         ++old;
         ++made;
       }
@@ -251,18 +255,16 @@ class Applier {
 
 }  // namespace
 
-env::Task<Result<Root>> Tree::apply(Root root, std::vector<Edit> edits, NodeSink& sink) {
-  std::vector<Change> changes;
-  changes.reserve(edits.size());
-  for (Edit& edit : edits) {
+env::Task<Result<Root>> Tree::apply(Root root, std::vector<EditView> edits, NodeSink& sink) {
+  std::string_view before;
+  for (const EditView& edit : edits) {
     if (edit.key.empty() || edit.key.size() > kMaxKeySize) co_return fail(Code::bad_input, "length of a tree key");
     if (edit.value && edit.value->size() > kMaxValueSize) co_return fail(Code::bad_input, "length of a tree value");
-    CAIRN_ASSERT(changes.empty() || changes.back().key < edit.key);
-    changes.push_back({std::move(edit.key), std::move(edit.value), std::nullopt});
+    CAIRN_ASSERT(before < edit.key);
+    before = edit.key;
   }
-  edits = {};
   Applier applier(source_, keys_, std::move(root), sink);
-  auto made = co_await applier.run(std::move(changes));
+  auto made = co_await applier.run(std::move(edits));
   co_return made;
 }
 

@@ -46,7 +46,7 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(HeadPtr before, Parts parts, B
                                            .tree_packs = before->tree_packs}));
   }
   const EditMap& edits = with.empty() ? parts.edits : with;
-  std::vector<Edit> list;
+  std::vector<EditView> list;
   list.reserve(edits.size() + parts.packs.size() + before->tree_packs.size());
   EditMap records;
   for (const std::vector<pool::PackRef>* group : {&parts.packs, &before->tree_packs}) {
@@ -55,13 +55,13 @@ env::Task<Result<RegisterState>> VolumeImpl::swap(HeadPtr before, Parts parts, B
   auto record = records.begin();
   const auto take_records = [&](const std::string* upper) {
     for (; record != records.end() && (upper == nullptr || record->first < *upper); ++record) {
-      list.push_back({record->first, record->second});
+      list.push_back(edit_of(record->first, record->second));
     }
   };
   for (const auto& [key, value] : edits) {
     take_records(&key);
     if (record != records.end() && record->first == key) ++record;
-    list.push_back({key, value});
+    list.push_back(edit_of(key, value));
   }
   take_records(nullptr);
 

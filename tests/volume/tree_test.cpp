@@ -20,15 +20,15 @@ struct Fixture {
   MemoryNodes nodes{keys};
   Tree tree{nodes, keys};
 
-  Root apply(Root root, std::vector<Edit> edits) {
-    auto made = loop.run(tree.apply(std::move(root), std::move(edits), nodes));
+  Root apply(Root root, const std::vector<Edit>& edits) {
+    auto made = loop.run(tree.apply(std::move(root), views_of(edits), nodes));
     REQUIRE(made);
     return *made;
   }
   Root load(const Model& model) {
     std::vector<Edit> edits;
     for (const auto& [key, value] : model) edits.push_back({key, value});
-    return apply(std::nullopt, std::move(edits));
+    return apply(std::nullopt, edits);
   }
   std::vector<Item> scan(const Root& root, std::string first, std::string last, size_t limit = SIZE_MAX) {
     auto items = loop.run(tree.scan(root, std::move(first), std::move(last), limit));
@@ -313,7 +313,7 @@ TEST_CASE("a million items load in bounded work, and one more costs a path") {
 TEST_CASE("keys and values over their bounds are refused") {
   Fixture f;
   const auto refused = [&](std::string key, std::string value) {
-    auto made = f.loop.run(f.tree.apply(std::nullopt, {{std::move(key), std::move(value)}}, f.nodes));
+    auto made = f.loop.run(f.tree.apply(std::nullopt, {{key, value}}, f.nodes));
     return !made && made.error().code == Code::bad_input;
   };
   CHECK(refused("", "v"));

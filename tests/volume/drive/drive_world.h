@@ -154,8 +154,8 @@ struct DriveWorld {
       edits[key] = volume::encode_extent(extent);
     }
     for (const auto& pack : data.packs()) edits[volume::pack_key(pack.id)] = volume::encode_pack_ref(pack);
-    std::vector<volume::Edit> list;
-    for (auto& [key, value] : edits) list.push_back({key, value});
+    std::vector<volume::EditView> list;
+    for (const auto& [key, value] : edits) list.push_back(volume::edit_of(key, value));
     auto root = co_await tree.apply(batch.base->root, std::move(list), nodes);
     CAIRN_ASSERT(root);
     auto head = std::make_shared<volume::Head>(*batch.base);
