@@ -14,7 +14,7 @@ inline constexpr size_t kDetailBatch = 256;
 inline constexpr uint64_t kDetailBytes = 4 * kMiB;
 // Files up to here are read whole by such a job, larger ones piece by piece.
 inline constexpr uint64_t kSmallFile = 128 * kKiB;
-inline constexpr size_t kReadBlock = 4 * kMiB;
+inline constexpr size_t kReadBlock = 2 * kMiB;
 static_assert(kSmallFile <= kDetailBytes);
 // Entries of a folder of the parent snapshot that are looked at together.
 inline constexpr size_t kListPage = 4096;
