@@ -37,6 +37,9 @@ class ChunkReader {
   env::Task<Result<std::vector<FileReader::Piece>>> read(ReadRun run);
 
   uint64_t requests() const { return requests_; }
+  // Runs that readers of files have asked for and not taken yet, of all files together.
+  size_t runs_ahead() const { return runs_ahead_; }
+  void count_ahead(ptrdiff_t more) { runs_ahead_ += static_cast<size_t>(more); }
 
  private:
   env::Task<Result<pool::PackRef>> find_pack(std::shared_ptr<ItemReader> items, PackId id);
@@ -55,6 +58,7 @@ class ChunkReader {
   bool hashed_ids_;
   std::unordered_map<PackId, pool::PackRef> known_;  // pack records, at most kKnownPacks
   uint64_t requests_ = 0;
+  size_t runs_ahead_ = 0;
 };
 
 }  // namespace cairn::volume

@@ -26,7 +26,8 @@ class InlineReader final : public FileReader {
   Piece piece_;
 };
 
-// Runs are asked for in order and kept in order; kReadAhead of them are under way or wait to be taken.
+// Runs are asked for in order and kept in order; kReadAhead of them are under way or wait to be taken, and of all files
+// that are read at once kReadAheadOfAll, but that each has one.
 class ExtentReader final : public FileReader {
  public:
   ExtentReader(std::shared_ptr<ItemReader> items, std::shared_ptr<ChunkReader> chunks, InodeId id, uint64_t first,
@@ -37,6 +38,7 @@ class ExtentReader final : public FileReader {
         position_(first),
         last_(last),
         group_(chunks_->world().executor) {}
+  ~ExtentReader() override { chunks_->count_ahead(-static_cast<ptrdiff_t>(under_way_.size())); }
 
   env::Task<Result<std::optional<Piece>>> next() override {
     for (;;) {
@@ -49,6 +51,7 @@ class ExtentReader final : public FileReader {
       if (under_way_.empty()) co_return std::nullopt;
       const env::OneShot<Pieces> front = under_way_.front();
       under_way_.pop_front();
+      chunks_->count_ahead(-1);
       auto pieces = co_await front;
       if (!pieces) co_return fail(std::move(pieces.error()));
       for (Piece& piece : *pieces) ready_.push_back(std::move(piece));
@@ -56,8 +59,12 @@ class ExtentReader final : public FileReader {
   }
 
  private:
+  bool may_ask() const {
+    return under_way_.empty() || (under_way_.size() < kReadAhead && chunks_->runs_ahead() < kReadAheadOfAll);
+  }
+
   env::Task<Status> fill() {
-    while (under_way_.size() < kReadAhead) {
+    while (may_ask()) {
       if (planned_.empty()) {
         if (ended_) break;
         auto page = co_await find_extents(items_, id_, position_, last_, kExtentPage);
@@ -72,6 +79,7 @@ class ExtentReader final : public FileReader {
       }
       const env::OneShot<Pieces> outcome(chunks_->world().executor);
       under_way_.push_back(outcome);
+      chunks_->count_ahead(1);
       group_.spawn(fetch(*chunks_, std::move(planned_.front()), outcome));
       planned_.pop_front();
     }

@@ -1,5 +1,6 @@
 #include "volume/volume.h"
 
+#include "volume/limits.h"
 #include "volume/volume_helpers.h"
 
 namespace cairn::volume {
@@ -147,6 +148,42 @@ TEST_CASE("holes are kept as holes") {
   CHECK(t.device.run(view.inode(*made))->size == 10 * kMiB + 6 + 100 * kGiB + 3 + 5);
   auto around = t.device.run(view.read(*made, 10 * kMiB - 2, 10));
   CHECK(to_string(ByteView(*around)) == std::string("\0\0middle\0\0", 10));
+}
+
+TEST_CASE("many files that are read at once hold no more than a few runs each") {
+  constexpr size_t kFiles = 10;
+  constexpr size_t kSize = 10 * kMiB;
+  One t;
+  std::vector<InodeId> files;
+  for (size_t i = 0; i < kFiles; ++i)
+    files.push_back(t.fs.put(fmt::format("/{}", i), random_bytes(kSize, i + 1), 1 * kMiB));
+  t.fs.commit();
+  const View view = t.device.volume->view();
+  const auto read = [&](FileReader& reader, Bytes& into) {
+    auto piece = t.device.run(reader.next());
+    REQUIRE(piece);
+    if (*piece) append(into, (*piece)->bytes.view());
+    return piece->has_value();
+  };
+  const uint64_t before = t.pool.read_bytes;
+  std::vector<std::unique_ptr<FileReader>> readers;
+  std::vector<Bytes> contents(kFiles);
+  for (size_t i = 0; i < kFiles; ++i) {
+    auto opened = t.device.run(view.open_reader(files[i]));
+    REQUIRE(opened);
+    readers.push_back(std::move(*opened));
+    REQUIRE(read(*readers[i], contents[i]));
+  }
+  t.sim.run_for(std::chrono::minutes(1));
+  // One run each, which was taken, and what is read ahead of all.
+  CHECK(t.pool.read_bytes - before <= (kFiles + kReadAheadOfAll) * kReadRun);
+  CHECK(t.pool.read_bytes - before >= kFiles * kReadRun / 2);
+  readers.resize(kFiles / 2);  // who gives up leaves room
+  for (size_t i = 0; i < kFiles / 2; ++i) {
+    while (read(*readers[i], contents[i])) {
+    }
+    CHECK(contents[i] == random_bytes(kSize, i + 1));
+  }
 }
 
 TEST_CASE("names are raw bytes of up to 255") {
