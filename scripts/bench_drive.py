@@ -323,6 +323,7 @@ class Bench:
                     folder.mkdir(parents=True)
                 (folder / f"f{number}").write_bytes(b"line %d\n" % number * 20)
             sh("git", "-C", repository, "init", "-q")
+            sh("git", "-C", repository, "config", "gc.auto", "0")  # nothing goes on behind, into what is measured next
             sh("git", "-C", repository, "add", ".")
             sh("git", "-C", repository, "-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "x")
 
