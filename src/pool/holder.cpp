@@ -550,12 +550,8 @@ env::Task<Status> HolderImpl::claim_page(store::ShardStore& store, std::vector<S
   if (!known) co_return fail(std::move(known.error()));
   std::erase_if(page, [&](const ShardId& shard) { return known->contains(shard); });
   if (page.empty()) co_return Status{};
-  auto described = co_await store.describe_all(page);
+  auto described = co_await store::describe_each(store, page);
   for (size_t i = 0; i < page.size(); ++i) {
-    if (!described[i]) {
-      auto alone = co_await store.describe(page[i]);
-      if (alone) described[i] = std::move(*alone);
-    }
     // One that is not verified yet is announced when it is.
     if (described[i] && described[i]->verified)
       exchange_.announce(page[i], ClaimState::held, std::move(described[i]->siblings));

@@ -43,14 +43,9 @@ env::Task<Status> TrashImpl::walk() {
       if (page.empty()) break;
       after = page.back();
       std::vector<std::pair<VolumeId, PackId>> found;
-      const auto described = co_await store.describe_all(page);
+      const auto described = co_await store::describe_each(store, page);
       for (size_t j = 0; j < page.size(); ++j) {
-        if (described[j]) {
-          found.emplace_back(described[j]->header.volume, page[j].pack);
-          continue;
-        }
-        auto alone = co_await store.describe(page[j]);
-        if (alone) found.emplace_back(alone->header.volume, page[j].pack);
+        if (described[j]) found.emplace_back(described[j]->header.volume, page[j].pack);
       }
       auto noted = co_await world_.workers.run([this, &found] { return index_->note_held(found); });
       if (!noted) co_return noted;

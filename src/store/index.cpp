@@ -242,15 +242,24 @@ Result<std::vector<ShardId>> Index::shards(const std::optional<ShardId>& after, 
   return found;
 }
 
-Result<std::vector<uint8_t>> Index::slots_of(const PackId& pack) {
-  std::vector<uint8_t> slots;
+// The cursor stands at each slot of a pack in turn.
+template <class Visit>
+static Status each_slot(env::Cursor& cursor, const PackId& pack, Visit visit) {
   const std::string first = key_of(ShardId{pack, 0});
   const std::string_view prefix = std::string_view(first).substr(0, first.size() - 1);
-  auto cursor = store_->cursor();
-  for (cursor->seek(first); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
-    if (cursor->key().size() == first.size()) slots.push_back(static_cast<uint8_t>(cursor->key().back()));
+  for (cursor.seek(first); cursor.valid() && cursor.key().starts_with(prefix); cursor.next()) {
+    if (cursor.key().size() == first.size()) CAIRN_TRY(visit(static_cast<uint8_t>(cursor.key().back())));
   }
-  CAIRN_TRY(cursor->status());
+  return cursor.status();
+}
+
+Result<std::vector<uint8_t>> Index::slots_of(const PackId& pack) {
+  std::vector<uint8_t> slots;
+  const auto cursor = store_->cursor();
+  CAIRN_TRY(each_slot(*cursor, pack, [&](uint8_t slot) {
+    slots.push_back(slot);
+    return Status{};
+  }));
   return slots;
 }
 
@@ -274,15 +283,12 @@ Result<std::vector<Index::Entries>> Index::entries_of(const std::vector<PackId>&
   std::vector<Entries> found(packs.size());
   auto cursor = store_->cursor();
   for (size_t i = 0; i < packs.size(); ++i) {
-    const std::string first = key_of(ShardId{packs[i], 0});
-    const std::string_view prefix = std::string_view(first).substr(0, first.size() - 1);
-    for (cursor->seek(first); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
-      if (cursor->key().size() != first.size()) continue;
+    CAIRN_TRY(each_slot(*cursor, packs[i], [&](uint8_t slot) -> Status {
       auto entry = parse_entry(cursor->key(), cursor->value());
       if (!entry) return fail(std::move(entry.error()));
-      found[i].emplace_back(static_cast<uint8_t>(cursor->key().back()), *entry);
-    }
-    CAIRN_TRY(cursor->status());
+      found[i].emplace_back(slot, *entry);
+      return {};
+    }));
   }
   return found;
 }

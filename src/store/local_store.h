@@ -118,6 +118,7 @@ class LocalShardStore final : public ShardStore {
   uint64_t put_limit() const;
   uint64_t room_blocks(size_t puts) const;
   uint64_t scrub_least(uint64_t bytes_per_second) const;
+  Result<StoredShard> read_stored(const ShardId& shard, const IndexEntry& entry);
   bool space_is_coming() const { return reclaiming_ || reclaim_wanted_; }
 
   env::Task<Status> load();

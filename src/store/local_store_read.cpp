@@ -78,16 +78,18 @@ env::Task<Result<ShardStore::ProvenRange>> LocalShardStore::read_proven(ShardId 
   co_return proven;
 }
 
+Result<StoredShard> LocalShardStore::read_stored(const ShardId& shard, const IndexEntry& entry) {
+  auto header = log_.read_header(shard, entry.place);
+  if (!header) return fail(std::move(header.error()));
+  auto pack = parse_pack(*header);
+  if (!pack) return fail(std::move(pack.error()));
+  return StoredShard{std::move(*pack), shard.slot, entry.verified, std::move(header->siblings)};
+}
+
 env::Task<Result<StoredShard>> LocalShardStore::describe(ShardId shard) {
   Rot rot;
   auto stored = co_await with_log([&]() -> Result<StoredShard> {
-    return located(shard, rot, [&](const IndexEntry& entry) -> Result<StoredShard> {
-      auto header = log_.read_header(shard, entry.place);
-      if (!header) return fail(std::move(header.error()));
-      auto pack = parse_pack(*header);
-      if (!pack) return fail(std::move(pack.error()));
-      return StoredShard{std::move(*pack), shard.slot, entry.verified, std::move(header->siblings)};
-    });
+    return located(shard, rot, [&](const IndexEntry& entry) { return read_stored(shard, entry); });
   });
   if (rot.found) co_await drop_rotten(shard, rot);
   co_return stored;
@@ -107,11 +109,7 @@ env::Task<std::vector<std::optional<StoredShard>>> LocalShardStore::describe_all
     for (size_t i = 0; i < shards.size(); ++i) {
       auto entry = log_.find(shards[i]);
       if (!entry || !*entry) continue;
-      auto header = log_.read_header(shards[i], (*entry)->place);
-      if (!header) continue;
-      auto pack = parse_pack(*header);
-      if (pack)
-        described[i] = StoredShard{std::move(*pack), shards[i].slot, (*entry)->verified, std::move(header->siblings)};
+      if (auto stored = read_stored(shards[i], **entry)) described[i] = std::move(*stored);
     }
     return {};
   });

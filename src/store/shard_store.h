@@ -113,4 +113,16 @@ class ShardStore {
   static env::Task<Status> erase(env::World world, std::string path);
 };
 
+// describe_all(), and each of which that says nothing alone.
+inline env::Task<std::vector<std::optional<StoredShard>>> describe_each(ShardStore& store,
+                                                                        std::vector<ShardId> shards) {
+  auto described = co_await store.describe_all(shards);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    if (described[i]) continue;
+    auto alone = co_await store.describe(shards[i]);
+    if (alone) described[i] = std::move(*alone);
+  }
+  co_return described;
+}
+
 }  // namespace cairn::store

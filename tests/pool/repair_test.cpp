@@ -277,6 +277,23 @@ TEST_CASE("who does not have what it claims is found by audits, named, and its s
   CHECK(online > 0);
 }
 
+namespace {
+// Machine 1 loses its shard of the pack whose ID, from that of number `from` on, comes soonest after another's.
+void lose_the_rarest(HealingPool& pool, const std::set<PackId>& packs, ptrdiff_t from, uint8_t slots) {
+  PackId rare;
+  uint64_t least = UINT64_MAX;
+  for (auto pack = std::next(packs.begin(), from); pack != packs.end(); ++pack) {
+    const uint64_t gap = read_be64(pack->bytes.data()) - read_be64(std::prev(pack)->bytes.data());
+    if (gap < least) std::tie(least, rare) = std::pair(gap, *pack);
+  }
+  for (uint8_t slot = 0; slot < slots; ++slot) {
+    if (pool.holding(rare, slot) == std::vector<size_t>{1}) {
+      REQUIRE(pool.sim.run(pool.machines[1]->holder->stores()[0]->remove({rare, slot})));
+    }
+  }
+}
+}  // namespace
+
 TEST_CASE("audits come to every shard in turn, also to one that chance would pass by") {
   HealingOptions options = quick();
   options.audit.every = seconds(2);
@@ -285,18 +302,7 @@ TEST_CASE("audits come to every shard in turn, also to one that chance would pas
   std::set<PackId> packs;
   for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(1, 2, 20'000)).id);
   pool.let_claims_spread();
-  // The pack whose ID comes soonest after another's.
-  PackId rare;
-  uint64_t least = UINT64_MAX;
-  for (auto pack = std::next(packs.begin()); pack != packs.end(); ++pack) {
-    const uint64_t gap = read_be64(pack->bytes.data()) - read_be64(std::prev(pack)->bytes.data());
-    if (gap < least) std::tie(least, rare) = std::pair(gap, *pack);
-  }
-  for (uint8_t slot = 0; slot < 3; ++slot) {
-    if (pool.holding(rare, slot) == std::vector<size_t>{1}) {
-      REQUIRE(pool.sim.run(pool.machines[1]->holder->stores()[0]->remove({rare, slot})));
-    }
-  }
+  lose_the_rarest(pool, packs, 1, 3);
   // Each asks each of the two others every 4 s: for all 40 in 160 s. Who is asked in vain says that it is gone.
   CHECK(
       pool.within(seconds(200), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
@@ -310,18 +316,7 @@ TEST_CASE("siblings have the shards of a node in turn from different ones on, so
   std::set<PackId> packs;
   for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(2, 10, 20'000)).id);
   pool.let_claims_spread();
-  // The pack whose ID comes soonest after another's, of the second half.
-  PackId rare;
-  uint64_t least = UINT64_MAX;
-  for (auto pack = std::next(packs.begin(), 20); pack != packs.end(); ++pack) {
-    const uint64_t gap = read_be64(pack->bytes.data()) - read_be64(std::prev(pack)->bytes.data());
-    if (gap < least) std::tie(least, rare) = std::pair(gap, *pack);
-  }
-  for (uint8_t slot = 0; slot < 12; ++slot) {
-    if (pool.holding(rare, slot) == std::vector<size_t>{1}) {
-      REQUIRE(pool.sim.run(pool.machines[1]->holder->stores()[0]->remove({rare, slot})));
-    }
-  }
+  lose_the_rarest(pool, packs, 20, 12);
   // Each asks this one every 22 s, eight times: of eleven that begin anywhere among 40 some come by.
   CHECK(
       pool.within(seconds(176), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
