@@ -12,10 +12,8 @@ namespace cairn::client {
 inline constexpr std::string_view kPartialDirectory = "/.cairn-partial";
 // From this size on an interrupted put goes on within the file: below it the repeated upload takes about a second.
 inline constexpr uint64_t kPartialFile = 256 * kMiB;
-// Committed after so many bytes, but not more often than this, and after 20 s in any case: what a kill -9 makes us
-// upload again is some seconds' work of a fast pool, and 20 s' of a slow one.
+// Committed after so many bytes: what a kill -9 makes us upload again.
 inline constexpr uint64_t kPartialStep = 256 * kMiB;
-inline constexpr Duration kLeastPartialPeriod = std::chrono::seconds(3);
 // A part that nothing was added to for so long is given up: its packs' space is worth more than a late resumption.
 inline constexpr Duration kPartialLasts = std::chrono::days(7);
 

@@ -431,13 +431,13 @@ class Putter {
 
   // From `offset` on to its end, or up to `limit` bytes further.
   env::Task<Status> copy(LocalReader& reader, volume::FileWriter& writer, uint64_t offset, LocalEntry entry,
-                         bool in_parts = false) {
+                         uint64_t limit = UINT64_MAX) {
     const uint64_t start = offset;
     auto before = co_await world_.workers.run([&] { return reader.stamp(); });
     if (!before) co_return fail(std::move(before.error()));
     // The next block is read while the writer takes this one.
     auto piece = co_await world_.workers.run([&] { return reader.read(offset, kReadBlock); });
-    while (piece && *piece && !(in_parts && part_is_due(offset - start))) {
+    while (piece && *piece && offset - start < limit) {
       LocalReader::Piece current = std::move(**piece);
       offset = current.offset + (current.bytes.empty() ? current.hole : current.bytes.size());
       env::OneShot<Result<std::optional<LocalReader::Piece>>> ahead(world_.executor);
@@ -465,12 +465,6 @@ class Putter {
       failed(entry.path, Error{Code::conflict, "it changed while it was read; what was read is stored"});
     }
     co_return Status{};
-  }
-
-  // Each commit drains what is under way: not more often than a repeated upload is worth.
-  bool part_is_due(uint64_t bytes) const {
-    const Duration since = world_.clock.now() - last_commit_;
-    return bytes > 0 && (since > kCommitPeriod || (bytes >= kPartialStep && since > kLeastPartialPeriod));
   }
 
   // A large file is stored piece by piece in a place of its own, with a commit after each, and moved under its name
@@ -501,7 +495,7 @@ class Putter {
     }
     while (offset < entry.size) {
       Appender appender(*edit_, inode, offset);
-      auto copied = co_await copy(**opened, appender, offset, entry, true);
+      auto copied = co_await copy(**opened, appender, offset, entry, kPartialStep);
       if (!copied) co_return fail(std::move(copied.error()));
       auto done = co_await appender.finish(entry.mtime);
       if (!done) co_return fail(std::move(done.error()));

@@ -221,15 +221,6 @@ class Faults(unittest.TestCase):
                 file.write(os.urandom(1 << 20))
         command = subprocess.Popen([BIN / "cairn", "put", big, "main:/big", "--home", me.home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
-        # A part is committed after 256 MiB, but not in the first three seconds: they pass while it stands still.
-        def read():
-            with open(f"/proc/{command.pid}/io") as figures:
-                return int(figures.readline().split()[1])  # rchar
-        while read() < 20 << 20 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        command.send_signal(signal.SIGSTOP)
-        time.sleep(3.5)
-        command.send_signal(signal.SIGCONT)
         # Until a first part of it was committed.
         while command.poll() is None and time.monotonic() < deadline:
             if me.cairn("stat", "main:/.cairn-partial", expect=None).returncode == 0:
