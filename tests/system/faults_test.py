@@ -64,7 +64,7 @@ class Faults(unittest.TestCase):
         pool = self.pool()
         me = pool.nodes[0]
         big = pool.root / "big"
-        big.write_bytes(os.urandom(12 << 20))
+        big.write_bytes(os.urandom(80 << 20))  # packs enough that it holds data of one, not parity only
         me.cairn("put", "--wait", "placed", big, "main:/big")
         victim = pool.nodes[3]
         victim.end()  # so that nothing is in its memory
