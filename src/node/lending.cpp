@@ -308,15 +308,16 @@ env::Task<void> Lending::disown() {
     if (!page) co_return;
     if (page->empty()) break;
     after = page->back();
-    for (const ShardId& shard : *page) {
-      bool here = false;
-      for (size_t i = 0; i < holder_.stores().size() && !here; ++i) {
-        const auto slots = co_await holder_.stores()[i]->slots_of(shard.pack);
-        here = std::ranges::find(slots, shard.slot) != slots.end();
-      }
-      if (here) continue;
+    std::vector<bool> here(page->size());
+    for (size_t i = 0; i < holder_.stores().size(); ++i) {
+      const auto held = co_await holder_.stores()[i]->holds(*page);
+      if (!held) co_return;  // a disk is missing just now
+      for (size_t j = 0; j < page->size(); ++j) here[j] = here[j] || (*held)[j];
+    }
+    for (size_t j = 0; j < page->size(); ++j) {
+      if (here[j]) continue;
       ++gone;
-      holder_.announce(shard, pool::ClaimState::gone, {});
+      holder_.announce((*page)[j], pool::ClaimState::gone, {});
     }
   }
   (void)world_.disk.remove(home_.file("disown"));

@@ -54,15 +54,13 @@ bool Auditor::distrusted(const ShardId& shard, const NodeId& node) const {
 
 // Nothing: it is not there.
 env::Task<Result<std::optional<store::ShardStore::ProvenRange>>> Auditor::leaf_here(ShardId shard, uint32_t leaf) {
-  for (const auto& store : holder_.stores()) {
-    auto range = co_await store->read_proven(shard, leaf * kLeafSize, 1);
-    if (range) co_return std::optional(std::move(*range));
-    if (range.error().code == Code::not_found) continue;
-    // Rot: the shard has gone just now. A disk that cannot be read says nothing yet.
-    if (range.error().code == Code::corrupt || range.error().code == Code::bad_input) co_return std::nullopt;
-    co_return fail(std::move(range.error()));
-  }
-  co_return std::nullopt;
+  auto range = co_await in_any_store(
+      holder_, [&](store::ShardStore& store) { return store.read_proven(shard, leaf * kLeafSize, 1); });
+  if (range) co_return std::optional(std::move(*range));
+  // Rot: the shard has gone just now. A disk that cannot be read says nothing yet.
+  for (const Code none : {Code::not_found, Code::corrupt, Code::bad_input})
+    if (range.error().code == none) co_return std::nullopt;
+  co_return fail(std::move(range.error()));
 }
 
 // Siblings may have lost what they were told, or were never told: then the asker hears it here.

@@ -185,6 +185,7 @@ class HolderImpl final : public Holder {
     ShardId shard;
   };
   env::Task<std::vector<Held>> held_of(PackId pack);
+  std::set<uint8_t> slots_of(const std::vector<Held>& held, const std::vector<Claim>& claims) const;
   env::Task<std::optional<store::StoredShard>> any_of(std::vector<Held> held);
   void verified(const store::ShardStore::Verified& outcome);
   void rotten(ShardId shard);
@@ -266,9 +267,12 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
   const auto permit = co_await writes_.acquire();
   // One shard of a pack on a node: movers that do not know of each other may choose the same.
   if (message->background()) {
-    const auto others = co_await held_of(header->id);
-    const bool another = std::ranges::any_of(others, [slot](const Held& held) { return held.shard.slot != slot; });
-    if (another) co_return fail(Code::conflict, "another shard of this pack is here");
+    const auto held = co_await held_of(header->id);
+    auto claims = co_await world_.workers.run([this, &header] { return index_->of_pack(header->id); });
+    if (!claims) co_return fail(std::move(claims.error()));
+    std::set<uint8_t> others = slots_of(held, *claims);
+    others.erase(slot);
+    if (!others.empty()) co_return fail(Code::conflict, "another shard of this pack is here");
   }
   // A shard that is here already stays where it is, or one node would keep it twice.
   auto stores = order_for({header->id, slot});
@@ -318,32 +322,25 @@ env::Task<Result<Reply>> HolderImpl::shard_get(Request request) {
   const uint64_t size = length + (message->proof() ? 2ULL * kLeafSize : 0);
   const auto memory = co_await memory_.acquire(size);
   const auto permit = co_await reads_.acquire();
-  for (const auto& store : stores_) {
-    wire::ShardGetResponse response;
-    Buffer payload;
-    if (message->proof()) {
-      auto range = co_await store->read_proven(*shard, offset, length);
-      if (!range) {
-        if (range.error().code == Code::not_found) continue;
-        co_return fail(std::move(range.error()));
-      }
-      response.set_offset(range->offset);
-      for (const Hash& hash : range->path) response.add_path(hash.raw());
-      payload = std::move(range->bytes);
-    } else {
-      auto bytes = co_await store->read(*shard, offset, length);
-      if (!bytes) {
-        if (bytes.error().code == Code::not_found) continue;
-        co_return fail(std::move(bytes.error()));
-      }
-      response.set_offset(offset);
-      payload = std::move(*bytes);
-    }
-    ++counters_.shards_served;
-    counters_.background += message->background() ? 1 : 0;
-    co_return reply(response, std::move(payload));
+  wire::ShardGetResponse response;
+  Buffer payload;
+  if (message->proof()) {
+    auto range = co_await in_any_store(
+        *this, [&](store::ShardStore& store) { return store.read_proven(*shard, offset, length); });
+    if (!range) co_return fail(std::move(range.error()));
+    response.set_offset(range->offset);
+    for (const Hash& hash : range->path) response.add_path(hash.raw());
+    payload = std::move(range->bytes);
+  } else {
+    auto bytes =
+        co_await in_any_store(*this, [&](store::ShardStore& store) { return store.read(*shard, offset, length); });
+    if (!bytes) co_return fail(std::move(bytes.error()));
+    response.set_offset(offset);
+    payload = std::move(*bytes);
   }
-  co_return fail(Code::not_found, "no such shard here");
+  ++counters_.shards_served;
+  counters_.background += message->background() ? 1 : 0;
+  co_return reply(response, std::move(payload));
 }
 
 // The shards of this pack that are held here.
@@ -354,6 +351,16 @@ env::Task<std::vector<HolderImpl::Held>> HolderImpl::held_of(PackId pack) {
     for (const uint8_t slot : slots) held.push_back({i, {pack, slot}});
   }
   co_return held;
+}
+
+// The slots that are held here, or claimed: of a disk that is missing nothing has been taken back yet.
+std::set<uint8_t> HolderImpl::slots_of(const std::vector<Held>& held, const std::vector<Claim>& claims) const {
+  std::set<uint8_t> slots;
+  for (const Held& one : held) slots.insert(one.shard.slot);
+  for (const Claim& claim : claims) {
+    if (claim.node == peers_.identity().node && claim.state != ClaimState::gone) slots.insert(claim.shard.slot);
+  }
+  return slots;
 }
 
 // Of any of them what is known of it.
@@ -403,14 +410,11 @@ env::Task<Result<Reply>> HolderImpl::claims_query(Request request) {
         co_return fail(std::move(status.error()));
       }
     }
-    for (size_t i = 0; i < stores_.size(); ++i) {
-      const auto slots = co_await stores_[i]->slots_of(*pack);
-      for (const uint8_t slot : slots) entry->add_held_slots(slot);
-      if (slots.empty() || entry->siblings_size() > 0) continue;
-      auto described = co_await stores_[i]->describe({*pack, slots.front()});
-      if (!described) continue;
-      for (const NodeId& node : described->siblings) entry->add_siblings(node.is_zero() ? "" : node.raw());
-    }
+    auto held = co_await held_of(*pack);
+    for (const uint8_t slot : slots_of(held, *claims)) entry->add_held_slots(slot);
+    const auto shard = co_await any_of(std::move(held));
+    if (!shard) continue;
+    for (const NodeId& node : shard->siblings) entry->add_siblings(node.is_zero() ? "" : node.raw());
   }
   co_return reply(response);
 }
@@ -506,13 +510,9 @@ void HolderImpl::rotten(ShardId shard) {
 env::Task<Status> HolderImpl::drop(ShardId shard) {
   if (closing_) co_return fail(Code::closed, "closing");
   const AtWork at_work(*this);
-  for (const auto& store : stores_) {
-    auto removed = co_await store->remove(shard);
-    if (!removed && removed.error().code == Code::not_found) continue;
-    if (removed) announce(shard, ClaimState::gone, {});
-    co_return removed;
-  }
-  co_return fail(Code::not_found, "no such shard here");
+  auto removed = co_await in_any_store(*this, [&](store::ShardStore& store) { return store.remove(shard); });
+  if (removed) announce(shard, ClaimState::gone, {});
+  co_return removed;
 }
 
 // A crash may come between a shard's verification and its claim. Only after one are all shards looked at.

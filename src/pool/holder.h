@@ -80,4 +80,17 @@ class Holder {
   virtual env::Task<void> close() = 0;
 };
 
+// What the first store says that does not fail: a disk that is dead does not speak for the others. Else the first
+// error that says more than Code::not_found.
+template <class Read>
+auto in_any_store(Holder& holder, Read read) -> std::invoke_result_t<Read&, store::ShardStore&> {
+  Error last{Code::not_found, "no such shard here"};
+  for (size_t i = 0; i < holder.stores().size(); ++i) {
+    auto outcome = co_await read(*holder.stores()[i]);
+    if (outcome) co_return outcome;
+    if (last.code == Code::not_found) last = std::move(outcome.error());
+  }
+  co_return fail(std::move(last));
+}
+
 }  // namespace cairn::pool

@@ -213,12 +213,9 @@ std::vector<ShardMover::Source> ShardMover::sources(const PackPicture& picture, 
 }
 
 env::Task<Result<Buffer>> ShardMover::read_here(ShardId shard, uint32_t offset, uint32_t length) {
-  for (const auto& store : holder_.stores()) {
-    auto bytes = co_await store->read(shard, offset, length);
-    if (!bytes && bytes.error().code == Code::not_found) continue;
-    co_return bytes;
-  }
-  co_return fail(Code::not_found, "no such shard here");
+  auto bytes =
+      co_await in_any_store(holder_, [&](store::ShardStore& store) { return store.read(shard, offset, length); });
+  co_return bytes;
 }
 
 // A range of whole leaves, proven.

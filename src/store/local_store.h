@@ -107,6 +107,7 @@ class LocalShardStore final : public ShardStore {
   // f(entry) with the shard's place; asks again when the shard was moved meanwhile. On a worker.
   template <class F>
   auto located(const ShardId& shard, Rot& rot, F f) -> std::invoke_result_t<F&, const IndexEntry&>;
+  Status there() const;
 
   env::OneShot<Status> enqueue(Change change, std::unique_ptr<Ticket> ticket = {}, env::Semaphore::Permit room = {},
                                NodeId writer = {});
@@ -180,11 +181,17 @@ class LocalShardStore final : public ShardStore {
   env::TaskGroup group_;  // last: ends first
 };
 
+// Whether its disk is. Cheaper than ShardLog::mounted(), which also knows another disk at the same place.
+inline Status LocalShardStore::there() const {
+  auto found = world_.disk.exists(Marker::path_in(options_.path));
+  if (!found) return fail(std::move(found.error()));
+  if (!*found) return fail(Code::io, options_.path + " has no cairn-store file: is the disk not mounted?");
+  return {};
+}
+
 template <class F>
 auto LocalShardStore::located(const ShardId& shard, Rot& rot, F f) -> std::invoke_result_t<F&, const IndexEntry&> {
-  auto there = world_.disk.exists(Marker::path_in(options_.path));
-  if (!there) return fail(std::move(there.error()));
-  if (!*there) return fail(Code::io, options_.path + " has no cairn-store file: is the disk not mounted?");
+  CAIRN_TRY(there());
   auto entry = log_.find(shard);
   while (true) {
     if (!entry) {

@@ -119,6 +119,7 @@ env::Task<std::vector<std::optional<StoredShard>>> LocalShardStore::describe_all
 
 env::Task<std::vector<ShardStore::PackHere>> LocalShardStore::describe_packs(std::vector<PackId> packs) {
   auto found = co_await with_log([&]() -> Result<std::vector<PackHere>> {
+    if (!there()) return std::vector<PackHere>(packs.size());
     auto held = log_.index().entries_of(packs);
     if (!held) return fail(std::move(held.error()));
     std::vector<PackHere> here(packs.size());
@@ -138,7 +139,10 @@ env::Task<std::vector<ShardStore::PackHere>> LocalShardStore::describe_packs(std
 }
 
 env::Task<std::vector<uint8_t>> LocalShardStore::slots_of(PackId pack) {
-  auto slots = co_await with_log([&] { return log_.index().slots_of(pack); });
+  auto slots = co_await with_log([&]() -> Result<std::vector<uint8_t>> {
+    if (!there()) return std::vector<uint8_t>();
+    return log_.index().slots_of(pack);
+  });
   if (slots) co_return std::move(*slots);
   world_.log.warning("store_list", "path={} error=\"{}\"", options_.path, to_string(slots.error()));
   co_return std::vector<uint8_t>();

@@ -73,13 +73,13 @@ class ShardStore {
   virtual env::Task<Result<std::vector<bool>>> holds(std::vector<ShardId> shards) = 0;
   // Of what is not here, or cannot be read, nothing; describe() says more of it.
   virtual env::Task<std::vector<std::optional<StoredShard>>> describe_all(std::vector<ShardId> shards) = 0;
-  // What is here of each of these packs, with the header of the first slot, in the same way.
+  // What is here of each of these packs, with the header of the first slot: nothing while the disk is missing.
   struct PackHere {
     std::vector<uint8_t> slots;
     std::optional<content::PackHeader> header;
   };
   virtual env::Task<std::vector<PackHere>> describe_packs(std::vector<PackId> packs) = 0;
-  // The slots of this pack that are held here.
+  // The slots of this pack that are held here: none while the disk is missing.
   virtual env::Task<std::vector<uint8_t>> slots_of(PackId pack) = 0;
   // The space is given back (holes are punched) behind. Code::not_found.
   virtual env::Task<Status> remove(ShardId shard) = 0;

@@ -75,6 +75,13 @@ struct HealingPool : Cluster {
       return true;
     }));
   }
+  // One more, beside those that it has.
+  void add_disk(size_t i) {
+    auto other = sim.run(store::ShardStore::open(machines[i]->node.world(),
+                                                 {.path = "other", .limit = 64 * kMiB, .keep_free_share = 0}, true));
+    REQUIRE(other);
+    REQUIRE(machines[i]->holder->add_store(std::move(*other)));
+  }
   void come_back(size_t i, bool new_store = false) {
     if (new_store) sim.node(i).disk().wipe("store");
     restart(i, new_store);
@@ -491,11 +498,35 @@ TEST_CASE("whose disk failed is given shards again as soon as it has said what i
   pool.sim.node(3).disk().wipe("store");
   const auto failed = [](Healing& healing) { return healing.auditor().counters().failed; };
   REQUIRE(pool.within(minutes(10), [&] { return pool.sum(failed) > 0; }));
-  auto other = pool.sim.run(store::ShardStore::open(pool.machines[3]->node.world(),
-                                                    {.path = "other", .limit = 64 * kMiB, .keep_free_share = 0}, true));
-  REQUIRE(other);
-  REQUIRE(pool.machines[3]->holder->add_store(std::move(*other)));
+  pool.add_disk(3);
   REQUIRE(pool.within(minutes(30), [&] { return pool.rebuilt() > 0; }));
+}
+
+TEST_CASE("a dead disk does not speak for the other disks of its machine") {
+  HealingOptions options = quick();
+  options.audit.every = options.audit.retry = seconds(1);
+  HealingPool pool(9, options);
+  std::vector<content::EncodedPack> packs;
+  for (int i = 0; i < 6; ++i) {
+    packs.push_back(pool.pack(5, 3, 20'000));
+    pool.write_all(packs.back());
+  }
+  pool.let_claims_spread();
+  const auto all_whole = [&] { return std::ranges::all_of(packs, [&](auto& pack) { return pool.one_each(pack); }); };
+  // What was on the disk goes to the ninth machine. Then one more is lost, and the first has to take other slots of the
+  // packs than those that its dead disk knew.
+  pool.sim.node(3).disk().wipe("store");
+  REQUIRE(pool.within(hours(1), all_whole));
+  pool.add_disk(3);
+  pool.lose(5);
+  REQUIRE(pool.within(hours(1), all_whole));
+  CHECK_FALSE(pool.sim.run(pool.machines[3]->holder->stores()[1]->list(std::nullopt, 100)).empty());
+  // All of it is read and proven.
+  const auto failed = [](Healing& healing) { return healing.auditor().counters().failed; };
+  const auto proven = [](Healing& healing) { return healing.auditor().counters().proven; };
+  const uint64_t failed_before = pool.sum(failed), proven_before = pool.sum(proven);
+  REQUIRE(pool.within(hours(1), [&] { return pool.sum(proven) >= proven_before + 500; }));
+  CHECK(pool.sum(failed) == failed_before);
 }
 
 TEST_CASE("who was caught is given shards only where there is nobody else, for a day after it has said what is gone") {
