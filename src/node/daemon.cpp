@@ -13,6 +13,8 @@ namespace {
 
 // How often figures, configuration and membership are looked at: what `store add` waits for at most.
 constexpr Duration kWatchPeriod = std::chrono::seconds(2);
+// After an entry of the member log, until the pool's file is written.
+constexpr Duration kLogSaveDelay = std::chrono::milliseconds(100);
 // What the allocator keeps of work that is over goes back to the host so often: some milliseconds of a core.
 constexpr Duration kReleasePeriod = std::chrono::minutes(10);
 // A command of the same home looks at the lock for a moment: a daemon that starts just then tries again.
@@ -72,7 +74,12 @@ env::Task<Result<env::Address>> Daemon::start() {
     options.least_suspicion = pool::scaled_time(peer::kLeastSuspicion, config_.healing.time_scale);
   }
   peers_ = std::make_unique<peer::Peers>(world_, kept->identity, std::move(*membership), options);
-  peers_->on_change([this] { membership_changed_ = true; });
+  peers_->on_change([this] {
+    membership_changed_ = true;
+    // Who was admitted is kept at once: after a crash a member that is not known here would be refused.
+    const uint64_t log = peers_->membership().log_version();
+    if (std::exchange(log_seen_, log) != log && !std::exchange(saving_soon_, true)) tasks_->spawn(save_soon(this));
+  });
   CAIRN_CO_TRY(world_.disk.make_dirs(home_.file("invites")));
   invites_ = std::make_unique<peer::Invites>(world_, *peers_, home_.file("invites"));
   auto burned = co_await invites_->open();
@@ -188,6 +195,13 @@ void Daemon::tell_own_record() {
 void Daemon::save_membership() {
   if (auto saved = home_.save_membership(peers_->membership()); !saved)
     log_.warning("pool_not_saved", "error={}", to_string(saved.error()));
+}
+
+// Entries of the log often come several at a time.
+env::Task<void> Daemon::save_soon(Daemon* self) {
+  co_await env::sleep_for(self->world_.clock, kLogSaveDelay);
+  self->saving_soon_ = self->membership_changed_ = false;
+  self->save_membership();
 }
 
 wire::AdminStatusResponse Daemon::status() const {

@@ -31,6 +31,7 @@ class Daemon {
   // Takes up what changed: figures, configuration, membership. Every few seconds.
   static env::Task<void> watch(Daemon* self);
   void tell_own_record();
+  static env::Task<void> save_soon(Daemon* self);
   void save_membership();
   wire::AdminStatusResponse status() const;
   wire::HealingStatus healing_status() const;
@@ -57,7 +58,8 @@ class Daemon {
   std::unique_ptr<pool::MoveOrders> move_orders_;
   std::unique_ptr<Housekeeping> housekeeping_;
   std::unique_ptr<KeeperCare> keeper_care_;
-  bool membership_changed_ = false;
+  bool membership_changed_ = false, saving_soon_ = false;
+  uint64_t log_seen_ = 0;  // version
   std::optional<env::TaskGroup> tasks_;
 };
 

@@ -90,6 +90,13 @@ inline constexpr Duration kFiguresEvery = std::chrono::seconds(2);
 inline constexpr Duration kFiguresPerNode = std::chrono::seconds(1);
 inline constexpr size_t kFewNodes = 10;
 
+// --- introductions ---
+
+// A node that does not know this device's member is brought the log at most so often. Each node hears no more than this
+// many in that time from strangers: each is up to kMaxIntroduceBody, some 4,000 signatures, 0.3 s of a core.
+inline constexpr Duration kIntroduceEvery = std::chrono::minutes(1);
+inline constexpr unsigned kIntroductions = 4;
+
 // --- sessions ---
 
 // From the first byte to a valid HELLO, and for strangers to their JOIN.

@@ -95,18 +95,20 @@ wire::Hello hello_of(const PoolId& pool) {
   return hello;
 }
 
-env::Task<Result<Bytes>> join_at(env::World world, env::Address address, Invite invite, Bytes request, Time deadline) {
-  auto stream = co_await world.network.connect(address, invite.node, deadline);
+// A stranger's one request.
+env::Task<Result<Bytes>> ask_at(env::World world, env::Address address, NodeId node, PoolId pool, wire::Method method,
+                                Bytes request, Time deadline) {
+  auto stream = co_await world.network.connect(address, node, deadline);
   if (!stream) co_return fail(std::move(stream.error()));
   Introduction session(std::move(*stream));
-  auto met = co_await session.meet(invite.pool);
+  auto met = co_await session.meet(pool);
   if (!met) co_return fail(std::move(met.error()));
   const Duration left = std::max(deadline - world.clock.now(), Duration{std::chrono::milliseconds(1)});
   auto greeted = co_await session.send(wire::FrameKind::hello, wire::Method::none, wire::encode(hello_of({})), {});
   if (!greeted) co_return fail(std::move(greeted.error()));
-  auto asked = co_await session.send(wire::FrameKind::request, wire::Method::join, std::move(request), left);
+  auto asked = co_await session.send(wire::FrameKind::request, method, std::move(request), left);
   if (!asked) co_return fail(std::move(asked.error()));
-  auto answer = co_await session.answer(wire::Method::join);
+  auto answer = co_await session.answer(method);
   co_return answer;
 }
 
@@ -198,8 +200,9 @@ env::Task<Result<Joined>> join(env::World world, MemberKeys member, crypto::Priv
     const Time now = world.clock.now();
     if (now >= deadline) break;
     const Time until = now + (deadline - now) / static_cast<int64_t>(addresses - i);
-    auto answer = co_await env::with_deadline(world.executor, world.clock, until,
-                                              join_at(world, invite->addresses[i], *invite, encoded, until));
+    auto answer = co_await env::with_deadline(
+        world.executor, world.clock, until,
+        ask_at(world, invite->addresses[i], invite->node, invite->pool, wire::Method::join, encoded, until));
     if (!answer) {
       error = std::move(answer.error());
       const bool refused = error.code == Code::expired || error.code == Code::used || error.code == Code::denied;
@@ -213,6 +216,24 @@ env::Task<Result<Joined>> join(env::World world, MemberKeys member, crypto::Priv
     co_return Joined{std::move(identity), std::move(*membership)};
   }
   co_return fail(std::move(error));
+}
+
+env::Task<Status> introduce(env::World world, PoolId pool, NodeId to, env::Address address,
+                            std::vector<wire::LogRecord> log, Duration timeout) {
+  wire::IntroduceRequest request;
+  size_t left = wire::kMaxIntroduceBody;
+  for (wire::LogRecord& record : log) {
+    const size_t size = record.ByteSizeLong() + 8;  // with its tag and length
+    if (size > left) break;
+    left -= size;
+    *request.add_log() = std::move(record);
+  }
+  const Time deadline = world.clock.now() + timeout;
+  auto answer = co_await env::with_deadline(
+      world.executor, world.clock, deadline,
+      ask_at(world, std::move(address), to, pool, wire::Method::introduce, wire::encode(request), deadline));
+  if (!answer) co_return fail(std::move(answer.error()));
+  co_return Status{};
 }
 
 env::Task<Result<Membership>> fetch_membership(env::World world, Identity identity, env::Address address,

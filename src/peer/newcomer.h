@@ -24,4 +24,9 @@ env::Task<Result<Joined>> join(env::World world, MemberKeys member, crypto::Priv
 env::Task<Result<Membership>> fetch_membership(env::World world, Identity identity, env::Address address,
                                                Duration timeout);
 
+// Brings a node of the same pool that knows no member such as this one, because it was away when it was admitted, the
+// log that admits it. Errors: denied (it says more than that), overloaded, unreachable, timeout.
+env::Task<Status> introduce(env::World world, PoolId pool, NodeId to, env::Address address,
+                            std::vector<wire::LogRecord> log, Duration timeout);
+
 }  // namespace cairn::peer

@@ -1,6 +1,7 @@
 #include "peer/peers.h"
 
 #include "peer/gossip.h"
+#include "peer/introductions.h"
 #include "peer/lan.h"
 #include "peer/pool_roster.h"
 #include "peer/session_table.h"
@@ -17,7 +18,8 @@ class Peers::Impl {
         table(world, identity, membership, options,
               {.heard = [this](const NodeId& node) { heard(node); },
                .failed = [this](const NodeId& node) { failed(node); },
-               .refused = [this](const Error& why) { refused(why); }}),
+               .refused = [this](const NodeId& by, const Error& why) { refused(by, why); }}),
+        introductions(world, identity, membership, table, [this] { look_for_changes(); }),
         roster(world, identity, membership, table,
                {.changed = [this] { look_for_changes(); },
                 .differs = [this](const NodeId& node) { gossip.differs(node); }}),
@@ -50,7 +52,8 @@ class Peers::Impl {
     co_return Reply{.body = std::move(*body), .payload = {}};
   }
 
-  void refused(const Error& why) {
+  void refused(const NodeId& by, const Error& why) {
+    if (why.code == Code::not_found) introductions.unknown_to(by);
     if (!refusal || refusal->context != why.context) world.log.warning("refused_by_pool", "why=\"{}\"", why.context);
     refusal = why;
   }
@@ -173,6 +176,7 @@ class Peers::Impl {
   Membership membership;
   const PeersOptions options;
   SessionTable table;
+  Introductions introductions;
   PoolRoster roster;
   Swim swim;  // takes part only where this process serves
   Follower follower;
@@ -229,6 +233,7 @@ env::Task<void> Peers::stop() {
   impl->listeners.clear();
   impl->swim.stop();
   impl->gossip.stop();
+  impl->introductions.stop();
   impl->table.shut_down();
   co_return;
 }

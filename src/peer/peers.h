@@ -31,7 +31,7 @@ using Handler = std::function<env::Task<Result<Reply>>(Request)>;
 enum class Access {
   members,     // any node whose certificate the member log admits
   own_device,  // this node's own device only: another process of the same home
-  strangers,   // also who is not in the log: JOIN
+  strangers,   // also who is not in the log: JOIN, INTRODUCE
 };
 
 struct PeersOptions {

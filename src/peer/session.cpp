@@ -319,7 +319,7 @@ env::Task<void> Session::watch_loop(Session* self) {
     self->close(Error{Code::timeout, "no HELLO came in time"});
     co_return;
   }
-  if (self->stranger() && !self->joined_) {
+  if (self->stranger() && !self->asked_) {
     self->close(Error{Code::timeout, "no JOIN came in time"});
     co_return;
   }

@@ -170,7 +170,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   std::optional<Certificate> certificate_;
   bool peer_serves_ = false, greeted_ = false, closed_ = false, draining_ = false, ended_ = false;
-  bool joined_ = false;  // a stranger has sent its one request
+  bool asked_ = false;  // a stranger has sent its one request
   bool refused_by_peer_ = false, expelled_ = false;
   std::optional<Error> why_;
 

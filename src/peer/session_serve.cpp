@@ -32,11 +32,11 @@ env::Task<Status> Session::read_request(wire::FrameHeader header) {
 
   const SessionOwner::Served* served = owner_.served(header.method);
   if (stranger()) {
-    // One JOIN and nothing else; whatever else comes ends the session.
-    if (joined_ || header.method != wire::Method::join || !served) {
+    // One JOIN or INTRODUCE and nothing else; whatever else comes ends the session.
+    if (asked_ || !served || served->access != Access::strangers) {
       co_return fail(Code::denied, "a node that is not in the pool may only join");
     }
-    joined_ = true;
+    asked_ = true;
   }
   std::optional<Error> refusal;
   if (!owner_.options().serve) {

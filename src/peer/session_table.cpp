@@ -105,7 +105,7 @@ void SessionTable::heard(Session& session) {
 void SessionTable::closed(Session& session) {
   if (session.refused_by_peer() && session.peer() != identity_.node) {
     const Error& why = *session.why_closed();
-    if (why.code == Code::denied || why.code == Code::not_found) hooks_.refused(why);
+    if (why.code == Code::denied || why.code == Code::not_found) hooks_.refused(session.peer(), why);
   }
   if (const auto& why = session.why_closed(); why && session.side() == Session::Side::dialled &&
                                               (why->code == Code::denied || why->code == Code::not_found ||
@@ -187,6 +187,13 @@ void SessionTable::set_back(Contact& contact, Error error) {
   contact.next_dial = world_.clock.now() + contact.backoff;
   if (error.code == Code::not_found) error.code = Code::denied;
   contact.last_error = std::move(error);
+}
+
+void SessionTable::forgive(const NodeId& node) {
+  const auto found = contacts_.find(node);
+  if (found == contacts_.end()) return;
+  found->second.backoff = {};
+  found->second.next_dial = world_.clock.now();
 }
 
 env::Task<Result<SessionTable::SessionPtr>> SessionTable::try_address(env::Address address,

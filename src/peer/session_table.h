@@ -11,7 +11,8 @@ class SessionTable final : public SessionOwner {
   struct Hooks {
     std::function<void(const NodeId&)> heard;   // it sent something, and it serves
     std::function<void(const NodeId&)> failed;  // it could not be reached, or did not answer
-    std::function<void(const Error&)> refused;  // another node says that this device is not, or no more, of the pool
+    std::function<void(const NodeId&, const Error&)>
+        refused;  // another node says that this device is not, or no more, of the pool
   };
   // All references outlive the table.
   SessionTable(env::World world, const Identity& identity, const Membership& membership, const PeersOptions& options,
@@ -22,6 +23,8 @@ class SessionTable final : public SessionOwner {
   void accept(std::unique_ptr<env::Stream> stream);
   env::Task<Result<Reply>> call(NodeId to, wire::Method method, Bytes body, Buffer payload, Duration timeout);
   env::Task<Result<NodeId>> dial(env::Address address, Duration timeout);
+  // Its refusal no longer counts: it may be dialled again at once.
+  void forgive(const NodeId& node);
   // Ends the sessions of those whom the member log admits no more.
   void recheck();
   // Ends all sessions and takes no more.

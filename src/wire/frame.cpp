@@ -14,6 +14,8 @@ std::optional<MethodLimits> limits_of(Method method) {
       return MethodLimits{kMaxSmallBody, 0, kMaxSmallBody, 0};
     case Method::join:
       return MethodLimits{kMaxJoinBody, 0, kMaxJoinAnswer, 0};
+    case Method::introduce:
+      return MethodLimits{kMaxIntroduceBody, 0, kMaxSmallBody, 0};
     case Method::gossip:
       return MethodLimits{kMaxGossipBody, 0, kMaxGossipBody, 0};
     case Method::swim:

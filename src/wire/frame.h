@@ -30,6 +30,7 @@ enum class Method : uint8_t {
   join = 2,
   gossip = 3,
   swim = 4,
+  introduce = 5,
   shard_put = 10,
   shard_get = 11,
   pack_header = 12,

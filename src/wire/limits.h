@@ -9,12 +9,14 @@ namespace cairn::wire {
 // A HELLO carries one certificate and the genesis record, a few hundred bytes each. A stranger may send one, so it is
 // as small as the JOIN that may follow.
 inline constexpr uint32_t kMaxHelloBody = 4 * kKiB;
-// All that a node that is not in the member log may send (design: Transport).
+// What a node that is not in the member log may send (design: Transport).
 inline constexpr uint32_t kMaxJoinBody = 4 * kKiB;
 // A code and one line of text.
 inline constexpr uint32_t kMaxFailureBody = 1 * kKiB;
 // A probe and the news that ride on it: kMaxNewsBytes of them, and one piece that is larger alone.
 inline constexpr uint32_t kMaxSwimBody = 64 * kKiB;
+// The member log, of some 250 bytes an entry, from a stranger.
+inline constexpr uint32_t kMaxIntroduceBody = 1 * kMiB;
 // Digests of some 20,000 nodes (50 bytes each), and pushed records beside them.
 inline constexpr uint32_t kMaxGossipBody = 4 * kMiB;
 // The member log and the node table of a pool of some thousand nodes. What does not fit comes with gossip.

@@ -4,6 +4,7 @@
 
 #include "peer/domains.h"
 #include "peer/limits.h"
+#include "peer/member_log.h"
 #include "peer/pool.h"
 
 namespace cairn::peer {
@@ -240,10 +241,10 @@ TEST_CASE("a client that says nothing is dropped after its time") {
 
 TEST_CASE("a stranger may send a JOIN and nothing else") {
   Hostile pool(6);
-  const auto say = [&](Bytes more) {
+  const auto say = [&](Bytes more, Duration patience = seconds(30)) {
     Bytes bytes = hello_frame(nullptr);
     append(bytes, more);
-    return pool.speak_to_0(std::move(bytes), seconds(30));
+    return pool.speak_to_0(std::move(bytes), patience);
   };
   SECTION("no other request") {
     for (const auto method : {wire::Method::ping, wire::Method::gossip, wire::Method::shard_put,
@@ -267,6 +268,31 @@ TEST_CASE("a stranger may send a JOIN and nothing else") {
     Bytes two = frame(wire::FrameKind::request, wire::Method::join, Bytes(100, 0xFF), 1);
     append(two, frame(wire::FrameKind::request, wire::Method::join, Bytes(100, 0xFF), 2));
     CHECK(say(two).ended);
+  }
+  SECTION("no INTRODUCE of more than 1 MiB") {
+    const Heard heard =
+        say(frame(wire::FrameKind::request, wire::Method::introduce, Bytes(wire::kMaxIntroduceBody + 1, 1), 1));
+    CHECK(heard.ended);
+    CHECK(refusal_in(heard) == Code::too_large);
+  }
+  SECTION("entries that it made itself admit nobody, and few are looked at in a minute") {
+    // A log of this pool as it would be had he founded it.
+    const MemberKeys stranger = person(999);
+    const Identity he = make_identity(stranger, pool.id(), pool.identities[1].device, "his", 1);
+    MemberLog log(pool.id(), stranger.member.public_key(), "he");
+    auto action = wire::decode<wire::LogEntry>(add_action(person(998)));
+    REQUIRE(action);
+    auto entry = log.prepare(he, 1, *action);
+    REQUIRE(entry);
+    REQUIRE(log.add(*entry));
+    wire::IntroduceRequest request;
+    *request.add_log() = *entry;
+    for (unsigned i = 0; i <= kIntroductions; ++i) {
+      const Heard heard =
+          say(frame(wire::FrameKind::request, wire::Method::introduce, wire::encode(request), 1), seconds(1));
+      CHECK(refusal_in(heard) == (i < kIntroductions ? std::nullopt : std::optional(Code::overloaded)));
+    }
+    CHECK(pool.peers(0).membership().member(person(998).id()) == nullptr);
   }
   SECTION("none at all: dropped after its time") {
     const Time before = pool.sim.now();

@@ -378,6 +378,40 @@ TEST_CASE("what a removed member has under way ends on both sides, and it is tol
   CHECK(kept->nodes().size() == 2);
 }
 
+TEST_CASE("a node that was away when the others were admitted is told of them, with all gone whom it knew") {
+  TestPool pool(29, 2);
+  pool.start_all();
+  REQUIRE(pool.sim.run_until([&] { return pool.all_know(2); }, seconds(20)));
+  pool.sim.node(1).crash();
+  const Membership old = *pool.membership;
+  for (int i = 0; i < 3; ++i) pool.add();
+  // Those who come know its address from the founder.
+  const Membership& now = pool.peers(0).membership();
+  for (size_t i = 2; i < 5; ++i) {
+    REQUIRE(pool.peers(0).membership().append(pool.identities[0], 1, add_action(pool.member(i))));
+  }
+  pool.peers(0).membership_changed();
+  for (size_t i = 2; i < 5; ++i) pool.start_with(i, now, {pool.address(0)});
+  const auto knows = [&](size_t i, size_t count) { return pool.peers(i).membership().nodes().size() == count; };
+  REQUIRE(pool.sim.run_until([&] { return knows(2, 5) && knows(3, 5) && knows(4, 5); }, seconds(20)));
+  pool.sim.node(0).crash();
+  pool.sim.run_for(std::chrono::minutes(2));
+  pool.sim.node(1).restart();
+  pool.start_with(1, old, {pool.address(0)});
+  REQUIRE(pool.sim.run_until([&] { return knows(1, 5); }, std::chrono::minutes(3)));
+  REQUIRE(pool.sim.run_until(
+      [&] {
+        for (size_t i = 2; i < 5; ++i) {
+          if (pool.peers(1).state(pool.node(i)) != NodeState::alive ||
+              pool.peers(i).state(pool.node(1)) != NodeState::alive)
+            return false;
+        }
+        return true;
+      },
+      std::chrono::minutes(2)));
+  for (size_t i = 1; i < 5; ++i) CHECK_FALSE(pool.peers(i).refusal());
+}
+
 TEST_CASE("a removal at thirty nodes closes all sessions of the member at once, everywhere") {
   constexpr size_t kNodes = 30;
   TestPool pool(26, kNodes);

@@ -1,5 +1,6 @@
 """Removing members and revoking devices: what they run is refused at once, and told why, also when it comes back."""
 import os
+import signal
 import subprocess
 import time
 import unittest
@@ -29,7 +30,7 @@ class Members(unittest.TestCase):
     def join(self, user, *more):
         node = Node(self.pool, len(self.pool.nodes))
         code = self.me.cairn("invite").stdout.decode().strip()
-        node.cairn("join", code, "--yes", "--name", f"{user}-pc", "--store", node.store, "--limit", "256M", "--listen", "127.0.0.1:0",
+        node.cairn("join", code, "--yes", "--name", f"{user}-pc", "--store", node.store, "--limit", "256M", "--listen", self.pool.ports.next(),
                    "--phrase-out", self.pool.root / f"phrase{node.number}", env={**os.environ, "USER": user})
         self.pool.nodes.append(node)
         node.start()
@@ -106,6 +107,16 @@ class Members(unittest.TestCase):
         self.assertEqual({m["name"]: m["state"] for m in self.me.json("member", "ls")["members"]}["alice"], "removed")
         self.me.cairn("member", "rm", "alice", "--yes", expect=10)
 
+    def test_who_was_away_when_others_joined_finds_them_with_all_gone_whom_it_knew(self):
+        away = self.pool.nodes[1]
+        away.end(signal.SIGKILL)
+        carol = self.join("carol")
+        eventually(lambda: away.id in states(carol), "the founder told of the one that is away")
+        for node in [self.pool.nodes[i] for i in (0, 2, 3)]:
+            node.end(signal.SIGKILL)
+        away.start()
+        eventually(lambda: states(away).get(carol.id) == "alive" and states(carol)[away.id] == "alive", "they found each other")
+
     def test_a_revoked_device_is_refused_and_the_members_others_go_on(self):
         bob = self.join("bob")
         note = self.pool.root / "note"
@@ -113,7 +124,7 @@ class Members(unittest.TestCase):
         bob.cairn("put", note, "main:/note")
         lost = Node(self.pool, 90)
         lost.cairn("recover", "--phrase-file", self.pool.root / f"phrase{bob.number}", "--pool", bob.json("status")["pool"]["id"], "--peer", self.me.address,
-                   "--name", "bobs-laptop", "--listen", "127.0.0.1:0")
+                   "--name", "bobs-laptop", "--listen", self.pool.ports.next())
         self.pool.nodes.append(lost)
         lost.start()
         self.assertEqual(lost.cairn("cat", "main:/note").stdout, note.read_bytes())

@@ -4,8 +4,10 @@ Everything that a Pool starts it ends, by pid, and its folder goes with it."""
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +26,38 @@ def run(*words, expect=0, stdin=None, env=None):
         raise AssertionError(f"{words} exited {done.returncode}, not {expect}\n{done.stdout.decode(errors='replace')[-2000:]}\n"
                              f"{done.stderr.decode(errors='replace')[-4000:]}")
     return done
+
+
+class Ports:
+    """Ports for a pool's daemons, below those that the system gives to whoever asks for any one: while a daemon is down
+    nobody else comes to serve at its address, no daemon of another pool above all."""
+    BLOCK = 200
+
+    def __init__(self):
+        end = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        blocks = list(range(10_000, end - self.BLOCK, self.BLOCK))
+        random.shuffle(blocks)
+        for first in blocks:
+            self.guard = socket.socket()  # held for as long as the block is
+            try:
+                self.guard.bind(("127.0.0.1", first))
+                self.guard.listen()
+            except OSError:
+                self.guard.close()
+                continue
+            self.left = list(range(first + self.BLOCK - 1, first, -1))
+            return
+        raise AssertionError("no free ports")
+
+    def next(self):
+        while True:
+            port = self.left.pop()
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            return f"127.0.0.1:{port}"
 
 
 class Node:
@@ -64,6 +98,7 @@ class Node:
 class Pool:
     def __init__(self, nodes=6, limit="256M", config=""):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="cairn-system-"))
+        self.ports = Ports()
         self.nodes = []
         self.limit, self.config = limit, config
         try:
@@ -78,7 +113,7 @@ class Pool:
     def add(self, limit=None, store=None, keep_free="0%", lend=True):
         node = Node(self, len(self.nodes))
         node.store = store or node.store
-        stores = (["--store", node.store, "--limit", limit or self.limit] if lend else []) + ["--listen", "127.0.0.1:0", "--phrase-out", self.root / f"phrase{node.number}"]
+        stores = (["--store", node.store, "--limit", limit or self.limit] if lend else []) + ["--listen", self.ports.next(), "--phrase-out", self.root / f"phrase{node.number}"]
         if not self.nodes:
             node.cairn("init", "--name", "test", *stores)
         else:
@@ -115,6 +150,7 @@ class Pool:
         for node in self.nodes:
             if node.process is not None:
                 node.end(signal.SIGKILL)
+        self.ports.guard.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
 

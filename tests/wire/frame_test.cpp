@@ -12,7 +12,7 @@ namespace {
 constexpr Method kAll[] = {
     Method::ping,          Method::join,         Method::gossip,      Method::shard_put,        Method::shard_get,
     Method::pack_header,   Method::claims_query, Method::claims_push, Method::register_prepare, Method::register_accept,
-    Method::register_peek, Method::admin_status};
+    Method::register_peek, Method::admin_status, Method::introduce};
 
 FrameHeader header_of(FrameKind kind, Method method, uint32_t body = 0, uint32_t payload = 0) {
   return {.kind = kind, .method = method, .body_length = body, .payload_length = payload, .request_id = 7};
