@@ -284,13 +284,14 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
       break;
     }
   }
+  // Before it is: who waits for the answer may go away while the shard is written.
+  if (watch_ != nullptr) watch_->storing(*header);
   Error last{Code::no_space, "no store"};
   for (store::ShardStore* store : stores) {
     auto stored = co_await store->put(*header, slot, message->crc32c(), request.payload, siblings);
     if (stored) {
       outcome.taken = true;
       counters_.background += message->background() ? 1 : 0;
-      if (watch_ != nullptr) watch_->stored(*header);
       wire::ShardPutResponse response;
       response.set_free(figures().free);
       co_return reply(response);

@@ -28,7 +28,8 @@ class HolderWatch {
   virtual ~HolderWatch() = default;
   // Whether shards of this pack are no longer taken.
   virtual env::Task<bool> refuses(PackId pack, VolumeId volume) = 0;
-  virtual void stored(const content::PackHeader& header) = 0;
+  // A shard of it is about to be stored.
+  virtual void storing(const content::PackHeader& header) = 0;
   // Claims of others that were news.
   virtual void heard(const std::vector<Claim>& claims) = 0;
 };

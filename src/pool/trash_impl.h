@@ -67,7 +67,7 @@ class TrashImpl final : public Trash {
     auto entry = co_await world_.workers.run([this, pack] { return index_->find(pack); });
     co_return entry && *entry && (*entry)->statement.fate == Fate::dead && (*entry)->statement.volume == volume;
   }
-  void stored(const content::PackHeader& header) override { noted_.emplace_back(header.volume, header.id); }
+  void storing(const content::PackHeader& header) override { noted_.emplace_back(header.volume, header.id); }
   // A sibling that keeps a shard of a dead pack has not heard of its end.
   void heard(const std::vector<Claim>& claims) override {
     std::map<NodeId, std::vector<PackId>> held;

@@ -3,6 +3,7 @@
 
 #include "cluster.h"
 #include "pool/drain.h"
+#include "pool/put_request.h"
 #include "pool/shedding.h"
 #include "pool/tombstones.h"
 #include "pool/trash.h"
@@ -250,6 +251,37 @@ TEST_CASE("owner and holder find by ranges which packs the owner does not expect
   Tombstones stranger(pool.client_machine->node.world(), pool.client_machine->peers,
                       founding_of(pool.another, pool.membership.pool(), 3));
   REQUIRE(pool.sim.run(stranger.strangers(pool.id(1), {})).error().code == Code::denied);
+}
+
+TEST_CASE("what an upload has brought is found though its sender went away before the answer") {
+  TrashCluster pool(3);
+  const NodeId to = pool.id(1);
+  std::vector<PackId> stored;
+  size_t unanswered = 0;
+  for (int i = 0; i < 40; ++i) {
+    const auto pack = pool.pack(2, 1, 20'000);
+    bool answered = false;
+    {
+      env::TaskGroup sender(pool.sim.executor());
+      sender.spawn([](peer::Peers& peers, NodeId node, const content::EncodedPack& of, bool& done) -> env::Task<void> {
+        auto request = put_request(of.header, 0, crc32c(of.shards[0].view()));
+        auto receipt = co_await peer::ask<wire::ShardPutResponse>(peers, node, wire::Method::shard_put, request,
+                                                                  seconds(30), of.shards[0]);
+        done = receipt.has_value();
+      }(pool.client_machine->peers, to, pack, answered));
+      pool.sim.run_for(std::chrono::microseconds(100) * i);
+    }
+    pool.sim.run_for(seconds(5));
+    if (pool.sim.run(pool.machines[1]->holder->stores()[0]->slots_of(pack.header.id)).empty()) continue;
+    stored.push_back(pack.header.id);
+    unanswered += answered ? 0U : 1U;
+  }
+  REQUIRE(unanswered > 0);
+  std::ranges::sort(stored);
+  Tombstones owner = pool.tombstones();
+  const auto holds = pool.sim.run(owner.strangers(to, {}));
+  REQUIRE(holds);
+  CHECK(*holds == stored);
 }
 
 TEST_CASE("a store that is drained drops what is in the trash, for nobody would take it") {
