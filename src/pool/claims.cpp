@@ -29,6 +29,22 @@ std::string pack_key(const Claim& claim) {
 std::string node_key(char kind, const NodeId& node, const ShardId& shard) {
   return kind + node.raw() + shard.pack.raw() + static_cast<char>(shard.slot);
 }
+// Among a pack's claims, which are in the order of their keys: where it is, or belongs.
+std::vector<Claim>::iterator place_of(std::vector<Claim>& claims, const Claim& claim) {
+  const auto key = [](const Claim& c) { return std::tie(c.shard.slot, c.node); };
+  return std::ranges::lower_bound(claims, key(claim), {}, key);
+}
+bool same_holding(const Claim& a, const Claim& b) {
+  return a.shard == b.shard && a.node == b.node;
+}
+void set_claim(std::vector<Claim>& claims, const Claim& claim) {
+  const auto place = place_of(claims, claim);
+  if (place != claims.end() && same_holding(*place, claim)) {
+    *place = claim;
+  } else {
+    claims.insert(place, claim);
+  }
+}
 Result<ShardId> parse_shard(std::string_view raw) {
   if (raw.empty()) return fail(Code::corrupt, "claims index: malformed shard");
   auto pack = PackId::from(raw.substr(0, raw.size() - 1));
@@ -162,17 +178,43 @@ Result<std::vector<Claim>> ClaimIndex::of_pack(const PackId& pack) {
 }
 
 Result<std::vector<Claim>> ClaimIndex::of_pack_locked(const PackId& pack) {
+  if (const auto found = recent_.find(pack); found != recent_.end()) return found->second;
   std::vector<Claim> claims;
   const auto cursor = store_->cursor();
   CAIRN_TRY(read_pack(*cursor, pack, claims));
   return claims;
 }
 
+Status ClaimIndex::write_claims(const env::WriteBatch& batch, bool sync,
+                                std::map<PackId, std::vector<Claim>> as_it_is_then) {
+  if (auto written = store_->write(batch, sync); !written) {
+    recent_.clear();  // what is on the disk now is not known
+    recent_order_.clear();
+    return written;
+  }
+  for (auto& [pack, claims] : as_it_is_then) {
+    const auto [entry, fresh] = recent_.insert_or_assign(pack, std::move(claims));
+    if (fresh) recent_order_.push_back(pack);
+  }
+  while (recent_order_.size() > kRecentPacks) {
+    recent_.erase(recent_order_.front());
+    recent_order_.pop_front();
+  }
+  return {};
+}
+
 Result<std::vector<std::vector<Claim>>> ClaimIndex::of_packs(const std::vector<PackId>& packs) {
   const std::lock_guard lock(mutex_);
   std::vector<std::vector<Claim>> claims(packs.size());
-  const auto cursor = store_->cursor();
-  for (size_t i = 0; i < packs.size(); ++i) CAIRN_TRY(read_pack(*cursor, packs[i], claims[i]));
+  std::unique_ptr<env::Cursor> cursor;
+  for (size_t i = 0; i < packs.size(); ++i) {
+    if (const auto found = recent_.find(packs[i]); found != recent_.end()) {
+      claims[i] = found->second;
+      continue;
+    }
+    if (!cursor) cursor = store_->cursor();
+    CAIRN_TRY(read_pack(*cursor, packs[i], claims[i]));
+  }
   return claims;
 }
 
@@ -200,16 +242,10 @@ Result<std::vector<Claim>> ClaimIndex::accept(const std::vector<Claim>& claims) 
       found = known.emplace(claim.shard.pack, std::move(*stored)).first;
     }
     auto& of_pack = found->second;
-    const auto old = std::find_if(of_pack.begin(), of_pack.end(), [&](const Claim& c) {
-      return c.shard.slot == claim.shard.slot && c.node == claim.node;
-    });
-    if (old != of_pack.end()) {
-      if (!claim.newer_than(*old)) continue;
-      *old = claim;
-    } else {
-      if (of_pack.size() >= kMaxClaimsPerPack) continue;
-      of_pack.push_back(claim);
-    }
+    const auto old = place_of(of_pack, claim);
+    const bool known_before = old != of_pack.end() && same_holding(*old, claim);
+    if (known_before ? !claim.newer_than(*old) : of_pack.size() >= kMaxClaimsPerPack) continue;
+    set_claim(of_pack, claim);
     batch.put(pack_key(claim), as_text(claim.signed_message));
     const std::string by_node = node_key(kByNode, claim.node, claim.shard);
     if (claim.state == ClaimState::gone) {
@@ -220,20 +256,27 @@ Result<std::vector<Claim>> ClaimIndex::accept(const std::vector<Claim>& claims) 
     news.push_back(claim);
   }
   // Not synced: a lost claim of another is asked for again, or pushed again by who was not told of its receipt.
-  if (!batch.empty()) CAIRN_TRY(store_->write(batch, false));
+  if (batch.empty()) return news;
+  CAIRN_TRY(write_claims(batch, false, std::move(known)));
   return news;
 }
 
 Status ClaimIndex::announce(const std::vector<Announcement>& announcements) {
   const std::lock_guard lock(mutex_);
   env::WriteBatch batch;
+  std::map<PackId, std::vector<Claim>> packs;  // with what this call adds
   for (const auto& [claim, tell] : announcements) {
-    auto known = of_pack_locked(claim.shard.pack);
-    if (!known) return fail(std::move(known.error()));
+    auto known = packs.find(claim.shard.pack);
+    if (known == packs.end()) {
+      auto stored = of_pack_locked(claim.shard.pack);
+      if (!stored) return fail(std::move(stored.error()));
+      known = packs.emplace(claim.shard.pack, std::move(*stored)).first;
+    }
     std::set<NodeId> listeners(tell.begin(), tell.end());
-    for (const Claim& other : *known) {
+    for (const Claim& other : known->second) {
       if (other.state != ClaimState::gone) listeners.insert(other.node);
     }
+    set_claim(known->second, claim);
     listeners.erase(self_);
     listeners.erase(NodeId{});
     batch.put(pack_key(claim), as_text(claim.signed_message));
@@ -245,7 +288,7 @@ Status ClaimIndex::announce(const std::vector<Announcement>& announcements) {
     }
     for (const NodeId& node : listeners) note_untold(batch, node, claim);
   }
-  return batch.empty() ? Status{} : store_->write(batch, true);
+  return batch.empty() ? Status{} : write_claims(batch, true, std::move(packs));
 }
 
 Status ClaimIndex::tell(const NodeId& node, const std::vector<PackId>& packs) {
@@ -319,12 +362,10 @@ Result<std::vector<ClaimIndex::Untold>> ClaimIndex::untold(const NodeId& node, s
     if (list.size() >= limit) break;
     auto shard = parse_shard(cursor->value());
     if (!shard) return fail(std::move(shard.error()));
-    auto stored = store_->get(pack_key(Claim{.shard = *shard, .node = self_}));
-    if (!stored) return fail(std::move(stored.error()));
-    if (*stored) {
-      auto claim = Claim::read(as_bytes(**stored));
-      if (!claim) return fail(std::move(claim.error()), "claims index");
-      list.push_back({std::string(cursor->key()), std::move(*claim)});
+    auto claim = own_claim(*shard);
+    if (!claim) return fail(std::move(claim.error()));
+    if (*claim) {
+      list.push_back({std::string(cursor->key()), std::move(**claim)});
     } else {
       obsolete.remove(cursor->key());
     }
@@ -337,6 +378,21 @@ Result<std::vector<ClaimIndex::Untold>> ClaimIndex::untold(const NodeId& node, s
     front->second = {.from = list.front().key, .added = {}, .last = list.size() < limit};
   }
   return list;
+}
+
+Result<std::optional<Claim>> ClaimIndex::own_claim(const ShardId& shard) {
+  const Claim wanted{.shard = shard, .node = self_};
+  if (const auto found = recent_.find(shard.pack); found != recent_.end()) {
+    const auto place = place_of(found->second, wanted);
+    if (place == found->second.end() || !same_holding(*place, wanted)) return std::nullopt;
+    return *place;
+  }
+  auto stored = store_->get(pack_key(wanted));
+  if (!stored) return fail(std::move(stored.error()));
+  if (!*stored) return std::nullopt;
+  auto claim = Claim::read(as_bytes(**stored));
+  if (!claim) return fail(std::move(claim.error()), "claims index");
+  return std::move(*claim);
 }
 
 Status ClaimIndex::told(const NodeId& node, const std::vector<Untold>& done) {
@@ -369,7 +425,8 @@ Status ClaimIndex::forget_others(const PackId& pack) {
     batch.remove(pack_key(claim));
     batch.remove(node_key(kByNode, claim.node, claim.shard));
   }
-  return batch.empty() ? Status{} : store_->write(batch, false);
+  std::erase_if(*known, [&](const Claim& claim) { return claim.node != self_; });
+  return batch.empty() ? Status{} : write_claims(batch, false, {{pack, std::move(*known)}});
 }
 
 Status ClaimIndex::forget_untold(const NodeId& node) {

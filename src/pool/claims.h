@@ -1,6 +1,8 @@
 #pragma once
 // Claims: a holder's signed statements about its own shards, and the index in which a node keeps those that it knows.
 
+#include <deque>
+
 #include <map>
 #include <memory>
 #include <mutex>
@@ -120,6 +122,9 @@ class ClaimIndex {
 
   ClaimIndex(std::unique_ptr<env::MetaStore> store, const NodeId& self) : store_(std::move(store)), self_(self) {}
   Result<std::vector<Claim>> of_pack_locked(const PackId& pack);
+  // Nothing: there is none.
+  Result<std::optional<Claim>> own_claim(const ShardId& shard);
+  Status write_claims(const env::WriteBatch& batch, bool sync, std::map<PackId, std::vector<Claim>> as_it_is_then);
   static Status read_pack(env::Cursor& cursor, const PackId& pack, std::vector<Claim>& claims);
   Status find_fronts();
   void note_untold(env::WriteBatch& batch, const NodeId& node, const Claim& claim);
@@ -128,6 +133,10 @@ class ClaimIndex {
   NodeId self_;
   std::mutex mutex_;  // over each read-and-change; never across a suspension, the calls are plain functions
   std::map<NodeId, Front> fronts_;  // of nodes with keys of kind 'u'
+  // The claims of packs that were written lately, as they are on the disk: those of one pack come one after the other,
+  // from each of its holders, and each time all are asked for.
+  std::map<PackId, std::vector<Claim>> recent_;
+  std::deque<PackId> recent_order_;
 };
 
 }  // namespace cairn::pool

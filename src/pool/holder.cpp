@@ -185,6 +185,7 @@ class HolderImpl final : public Holder {
     ShardId shard;
   };
   env::Task<std::vector<Held>> held_of(PackId pack);
+  env::Task<std::map<PackId, store::ShardStore::PackHere>> found_here(std::vector<PackId> packs);
   std::set<uint8_t> slots_of(const std::vector<Held>& held, const std::vector<Claim>& claims) const;
   env::Task<std::optional<store::StoredShard>> any_of(std::vector<Held> held);
   void verified(const store::ShardStore::Verified& outcome);
@@ -354,6 +355,23 @@ env::Task<std::vector<HolderImpl::Held>> HolderImpl::held_of(PackId pack) {
   co_return held;
 }
 
+// The same for many, with what is known of each.
+env::Task<std::map<PackId, store::ShardStore::PackHere>> HolderImpl::found_here(std::vector<PackId> packs) {
+  std::map<PackId, store::ShardStore::PackHere> found;
+  for (const PackId& pack : packs) found[pack];
+  for (size_t i = 0; i < stores_.size(); ++i) {
+    auto in_store = co_await stores_[i]->describe_packs(packs);
+    for (size_t j = 0; j < packs.size(); ++j) {
+      auto& of_pack = found[packs[j]];
+      of_pack.slots.insert(of_pack.slots.end(), in_store[j].slots.begin(), in_store[j].slots.end());
+      if (of_pack.header || !in_store[j].header) continue;
+      of_pack.header = std::move(in_store[j].header);
+      of_pack.siblings = std::move(in_store[j].siblings);
+    }
+  }
+  co_return found;
+}
+
 // The slots that are held here, or claimed: of a disk that is missing nothing has been taken back yet.
 std::set<uint8_t> HolderImpl::slots_of(const std::vector<Held>& held, const std::vector<Claim>& claims) const {
   std::set<uint8_t> slots;
@@ -442,7 +460,11 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
     return good;
   });
   // Only of nodes of this pool, and only for packs of which a shard is here: nobody can fill this index with others.
-  std::map<PackId, std::vector<Held>> held;
+  std::vector<PackId> packs;
+  for (const auto& [claim, place] : checked) packs.push_back(claim.shard.pack);
+  std::ranges::sort(packs);
+  packs.erase(std::ranges::unique(packs).begin(), packs.end());
+  const auto here = co_await found_here(packs);
   std::vector<Claim> wanted;
   wire::ClaimsPushResponse response;
   for (auto& [claim, place] : checked) {
@@ -450,12 +472,7 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
       response.add_early(place);  // its record may still come
       continue;
     }
-    auto found = held.find(claim.shard.pack);
-    if (found == held.end()) {
-      auto here = co_await held_of(claim.shard.pack);
-      found = held.emplace(claim.shard.pack, std::move(here)).first;
-    }
-    if (found->second.empty()) {
+    if (here.at(claim.shard.pack).slots.empty()) {
       response.add_early(place);
     } else {
       wanted.push_back(std::move(claim));
@@ -478,10 +495,8 @@ env::Task<Result<Reply>> HolderImpl::claims_push(Request request) {
   std::map<NodeId, std::vector<PackId>> strangers;
   for (const Claim& claim : *news) {
     if (claim.state == ClaimState::gone) continue;
-    const auto shard = co_await any_of(held[claim.shard.pack]);
-    if (!shard) continue;
-    const auto& planned = shard->siblings;
-    if (std::find(planned.begin(), planned.end(), claim.node) != planned.end()) continue;
+    const auto& of_pack = here.at(claim.shard.pack);
+    if (!of_pack.header || std::ranges::find(of_pack.siblings, claim.node) != of_pack.siblings.end()) continue;
     strangers[claim.node].push_back(claim.shard.pack);
   }
   if (!strangers.empty()) exchange_.tell(std::move(strangers));

@@ -33,6 +33,8 @@ inline constexpr size_t kMaxClaimsPerPack = 4 * kMaxSlots;
 inline constexpr Duration kClaimDelay = std::chrono::milliseconds(250);
 // Own claims in one write: 512 signatures take 17 ms of a worker.
 inline constexpr size_t kClaimsPerWrite = 512;
+// Packs whose claims stay in memory after they were written: of (4, 2) packs some 2 KiB each.
+inline constexpr size_t kRecentPacks = 512;
 // Claims in one push, and the most that is accepted: checking them takes 20 ms of a worker.
 inline constexpr size_t kClaimsPerPush = 256;
 // Shards that wait for their claim. Beyond it they get it at the next start, by the walk over the stores.

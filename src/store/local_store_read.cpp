@@ -129,7 +129,10 @@ env::Task<std::vector<ShardStore::PackHere>> LocalShardStore::describe_packs(std
       const auto& [slot, entry] = (*held)[i].front();
       auto header = log_.read_header({packs[i], slot}, entry.place);
       if (!header) continue;
-      if (auto pack = parse_pack(*header)) here[i].header = std::move(*pack);
+      auto pack = parse_pack(*header);
+      if (!pack) continue;
+      here[i].header = std::move(*pack);
+      here[i].siblings = std::move(header->siblings);
     }
     return here;
   });

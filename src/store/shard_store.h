@@ -77,6 +77,7 @@ class ShardStore {
   struct PackHere {
     std::vector<uint8_t> slots;
     std::optional<content::PackHeader> header;
+    std::vector<NodeId> siblings;  // with the header
   };
   virtual env::Task<std::vector<PackHere>> describe_packs(std::vector<PackId> packs) = 0;
   // The slots of this pack that are held here: none while the disk is missing.
