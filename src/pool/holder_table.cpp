@@ -38,17 +38,21 @@ void HolderTable::answered(Work work, const NodeId& node, uint64_t bytes, Durati
 }
 
 void HolderTable::failed(Work work, const NodeId& node, Time now) {
+  rest(work, node, now, kFirstRest);
+}
+
+void HolderTable::rest(Work work, const NodeId& node, Time now, Duration first) {
   Entry& entry = entries_[node];
   const auto which = static_cast<size_t>(work);
   // Many requests that fail together are one failure.
   if (entry.rests_until[which] > now) return;
-  const Duration rest = std::min<Duration>(kLastRest, kFirstRest * (1 << std::min(entry.failures[which], 10U)));
+  const Duration time = std::min<Duration>(kLastRest, first * (1 << std::min(entry.failures[which], 10U)));
   ++entry.failures[which];
-  entry.rests_until[which] = now + rest;
+  entry.rests_until[which] = now + time;
 }
 
 void HolderTable::lost_race(const NodeId& node, Time now) {
-  if (++entries_[node].lost_races >= 2) failed(Work::get, node, now);
+  if (++entries_[node].lost_races >= 2) rest(Work::get, node, now, kFirstSlowRest);
 }
 
 Time HolderTable::rests_until(Work work, const NodeId& node) const {

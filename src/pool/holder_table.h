@@ -20,7 +20,8 @@ class HolderTable {
   void answered(Work work, const NodeId& node, uint64_t bytes, Duration took);
   // It failed or was too slow: a back-off begins, doubled each time.
   void failed(Work work, const NodeId& node, Time now);
-  // Others were faster than this one's answer. Once may be chance; twice without an answer in between is a failure.
+  // Others were faster than this one's answer. Once may be chance; after twice without an answer in between
+  // it rests, at first for a moment only.
   void lost_race(const NodeId& node, Time now);
   // Not to be asked now if another can be.
   bool resting(Work work, const NodeId& node, Time now) const { return rests_until(work, node) > now; }
@@ -51,6 +52,7 @@ class HolderTable {
     Time rests_until[2] = {};
     std::optional<std::pair<uint64_t, std::pair<uint64_t, uint64_t>>> free;
   };
+  void rest(Work work, const NodeId& node, Time now, Duration first);
   const Entry* find(const NodeId& node) const;
   static const Latency& latency(const Entry& entry, uint64_t bytes);
   Duration default_for(uint64_t bytes) const;

@@ -231,6 +231,9 @@ inline constexpr uint64_t kSmallRange = 256 * kKiB;
 inline constexpr Duration kLeastHedge = std::chrono::milliseconds(100);
 // A holder that failed is left alone for so long, doubled up to the larger value.
 inline constexpr Duration kFirstRest = std::chrono::seconds(2);
+// One that only was slower than others: while it rests every range of its own costs k times its bytes, and most stalls
+// (a disk that is flushed) are over soon.
+inline constexpr Duration kFirstSlowRest = std::chrono::milliseconds(250);
 inline constexpr Duration kLastRest = std::chrono::seconds(60);
 // An upload is raced by a replacement after so long, or after kStragglerFactor times what half of the pack's shards
 // took when that is longer.
