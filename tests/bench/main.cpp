@@ -31,6 +31,9 @@ int main(int argc, char** argv) {
       app.add_subcommand("pool", "put and get through six real daemons on this machine, beside that limit");
   pool->add_option("--nodes", pool_options.nodes, "daemons")->check(CLI::Range(1, 64))->capture_default_str();
   pool->add_option("--megabytes", pool_options.megabytes, "of incompressible data")->capture_default_str();
+  pool->add_option("--rounds", pool_options.rounds, "of it, each beside the stages")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100));
   pool->add_option("--files", pool_options.small_files, "of 4 KiB")->capture_default_str();
   pool->add_option("--folder", pool_options.folder, "where everything is (default: temporary files)")
       ->check(CLI::ExistingDirectory);

@@ -13,6 +13,7 @@ namespace cairn::bench {
 struct PoolBenchOptions {
   size_t nodes = 6;
   uint64_t megabytes = 1024;
+  size_t rounds = 3;  // of the stages, and of the put and get that are compared with them; the middle one is shown
   uint64_t small_files = 10000;
   uint64_t large_gib = 0;  // 0: without this step
   std::string folder;
@@ -29,6 +30,9 @@ struct PoolStep {
   ReadFigures data_reads, tree_reads;
   uint64_t raced = 0;
   uint64_t client_peak = 0, daemons_peak = 0;  // bytes of memory in this step: of the client; of the largest daemon
+  std::vector<double> ratios;                  // to the stages, of all rounds
+
+  double ratio() const { return (client_cpu + daemons_cpu) / limit_cpu; }
 };
 
 struct PoolReportFigures {
