@@ -29,8 +29,9 @@ class Stream {
   virtual Bytes peer_public_key() const = 0;
   virtual Address remote() const = 0;
   // At least 1 byte, at most into.size(); 0 at the clean end. One reader at a time. A read that is destroyed while it
-  // waits loses nothing: the next read goes on.
-  virtual Task<Result<size_t>> read_some(MutableByteView into) = 0;
+  // waits loses nothing: the next read goes on. So many bytes are `wanted` before the caller can go on: it may wait for
+  // more than 1 of them.
+  virtual Task<Result<size_t>> read_some(MutableByteView into, size_t wanted = 1) = 0;
   // All parts, in order. One writer at a time. A write that is destroyed half-way closes the stream. The parts outlive
   // it.
   virtual Task<Status> write(std::vector<ByteView> parts) = 0;

@@ -27,6 +27,10 @@ inline constexpr size_t kSpareBuffers = 32;
 // A plaintext record of TLS 1.3 (RFC 8446, 5.1), and more than a record can grow by: header, type, tag.
 inline constexpr size_t kRecordSize = 16 * kKiB;
 inline constexpr size_t kRecordOverhead = 64;
+// While so many bytes or more are still to come the thread is woken for so many at least, as long as the last ones came
+// within this time.
+inline constexpr size_t kMaxLowWater = 512 * kKiB;
+inline constexpr Duration kQuickWait = std::chrono::milliseconds(20);
 // Answers that the protocol itself makes while nobody writes (key updates, alerts): a peer that provokes more and reads
 // none of them is cut off.
 inline constexpr size_t kMaxUnsentAnswers = 64 * kKiB;

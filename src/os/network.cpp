@@ -21,8 +21,8 @@ class TlsStream final : public env::Stream {
   NodeId peer() const override { return connection_->peer().node; }
   Bytes peer_public_key() const override { return connection_->peer().public_key; }
   env::Address remote() const override { return connection_->remote(); }
-  env::Task<Result<size_t>> read_some(MutableByteView into) override {
-    return TlsConnection::read_some(connection_, into);
+  env::Task<Result<size_t>> read_some(MutableByteView into, size_t wanted) override {
+    return TlsConnection::read_some(connection_, into, wanted);
   }
   env::Task<Status> write(std::vector<ByteView> parts) override {
     return TlsConnection::write(connection_, std::move(parts));

@@ -350,7 +350,7 @@ size_t TlsConnection::decrypt(MutableByteView into) {
   return got;
 }
 
-env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView into) {
+env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView into, size_t wanted) {
   CAIRN_ASSERT(!into.empty());
   if (self->spend_turn(0)) co_await Turn(self->shared_->loop);
   while (true) {
@@ -362,8 +362,25 @@ env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView int
       co_return got;
     }
     if (self->failure_ || self->clean_end_) continue;
+    // Of the record that has arrived in part less than the whole is still to come.
+    constexpr size_t kInPart = kRecordSize + kRecordOverhead;
+    self->set_low_water(wanted > kInPart ? std::min(wanted - kInPart, self->low_water_goal_) : 1);
+    const Time before = self->shared_->loop.now();
     co_await self->ready(kRead);
+    if (wanted > kInPart) self->learn_low_water(self->shared_->loop.now() - before);
   }
+}
+
+// While so many bytes are still to come it is not worth waking for each batch of the sender's. On a line that is slow
+// they are taken as they come, for who looks whether it goes on.
+void TlsConnection::set_low_water(size_t bytes) {
+  if (!socket_.is_open() || bytes == low_water_) return;
+  const int value = static_cast<int>(bytes);
+  if (::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0) low_water_ = bytes;
+}
+
+void TlsConnection::learn_low_water(Duration waited) {
+  low_water_goal_ = waited < kQuickWait ? std::min(2 * low_water_goal_, kMaxLowWater) : kRecordSize;
 }
 
 // ---- bytes out ----
@@ -487,6 +504,7 @@ void TlsConnection::close() {
 
 void TlsConnection::linger_step() {
   if (!linger_place_ || !socket_.is_open()) return;
+  set_low_water(1);
   if (!flush()) return close_socket();
   if (output_end_ > 0) {
     watch(kWrite);

@@ -64,7 +64,7 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   static env::Task<Status> handshake(Ptr self, TlsIdentity& identity, TlsIdentity::Role role,
                                      std::optional<NodeId> expected);
 
-  static env::Task<Result<size_t>> read_some(Ptr self, MutableByteView into);
+  static env::Task<Result<size_t>> read_some(Ptr self, MutableByteView into, size_t wanted);
   static env::Task<Status> write(Ptr self, std::vector<ByteView> parts);
 
   // Says goodbye and leaves the socket to linger.
@@ -90,6 +90,8 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   void wake(Direction direction);
   bool spend_turn(size_t bytes);
 
+  void set_low_water(size_t bytes);
+  void learn_low_water(Duration waited);
   size_t receive(MutableByteView into);  // 0: nothing there now, the end (input_over_), or an error (receive_error_)
   size_t decrypt(MutableByteView into);
   bool encrypt(ByteView plain);
@@ -113,6 +115,8 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   bool clean_end_ = false;  // close_notify has arrived
   bool writing_ = false;
   int receive_error_ = 0;  // errno
+  size_t low_water_ = 1;   // SO_RCVLOWAT
+  size_t low_water_goal_ = kRecordSize;
   std::optional<std::list<NetworkShared::Lingering>::iterator> linger_place_;
   bool write_shut_ = false;
   uint64_t lingered_ = 0;

@@ -52,7 +52,7 @@ env::Task<Status> FrameReader::read(MutableByteView into) {
       if (!filled) co_return filled;
       continue;
     }
-    auto got = co_await stream_.read_some(into);
+    auto got = co_await stream_.read_some(into, into.size());
     if (!got) co_return fail(std::move(got.error()));
     if (*got == 0) co_return fail(Code::closed, "the peer ended the session");
     total_ += *got;

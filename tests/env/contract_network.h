@@ -62,7 +62,7 @@ inline Task<Bytes> receive(Stream& stream, size_t size) {
   Bytes bytes(size);
   size_t got = 0;
   while (got < size) {
-    auto more = co_await stream.read_some(MutableByteView(bytes).subspan(got));
+    auto more = co_await stream.read_some(MutableByteView(bytes).subspan(got), size - got);
     if (!more || *more == 0) break;
     CHECK(*more <= size - got);
     got += *more;
@@ -121,6 +121,41 @@ inline void check_network(const MakeBench& make) {
       CHECK((got[0] == up));
       CHECK((got[1] == down));
       co_await writers.join();
+    }(*bench, inbox));
+  }
+
+  SECTION("who wants many bytes gets the last of them, though nothing follows and they come in pieces") {
+    bench->run([](Bench& b, Inbox& in) -> Task<void> {
+      Pair pair = co_await connect(b, in);
+      const Bytes all = pattern(2'000'000, 7);
+      Prng prng(8);
+      std::vector<size_t> sizes{1, 16'384, 16'385, 16'500, 32'768, 33'000, 70'000, 600'000, 1'100'000, 2'000'000};
+      for (int i = 0; i < 30; ++i) sizes.push_back(1 + prng.below(300'000));
+      TaskGroup writer(b.executor());
+      writer.spawn([](Bench& w, Stream& stream, const Bytes& from, const std::vector<size_t>& messages) -> Task<void> {
+        World here = w.world(0);
+        Prng pieces(9);
+        for (const size_t size : messages) {
+          const bool slow = pieces.below(4) == 0;
+          for (size_t at = 0; at < size;) {
+            const size_t piece = std::min<size_t>(size - at, 1 + pieces.below(slow ? 100'000 : 600'000));
+            std::vector<ByteView> parts{ByteView(from).subspan(at, piece)};
+            const Status sent = co_await stream.write(std::move(parts));
+            REQUIRE(sent);
+            at += piece;
+            if (slow) co_await sleep_for(here.clock, std::chrono::milliseconds(pieces.below(40)));
+          }
+          const Bytes heard = co_await receive(stream, 1);
+          REQUIRE(heard.size() == 1);
+        }
+      }(b, *pair.near, all, sizes));
+      for (const size_t size : sizes) {
+        const Bytes got = co_await receive(*pair.far, size);
+        REQUIRE(equal(got, ByteView(all).first(size)));
+        const Status answered = co_await send(*pair.far, "!");
+        REQUIRE(answered);
+      }
+      co_await writer.join();
     }(*bench, inbox));
   }
 

@@ -1,8 +1,12 @@
 // Streams against peers that are silent, rude or slow.
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "os/raw_tls.h"
 #include "os/real_bench.h"
@@ -40,6 +44,57 @@ struct Door {
   }
   std::vector<std::unique_ptr<env::Stream>> streams;
   std::unique_ptr<env::Listener> listener;
+};
+
+// Passes one connection on in small pieces, with pauses, that end anywhere in a TLS record.
+class Relay {
+ public:
+  explicit Relay(const env::Address& to) : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof here;
+    REQUIRE(::bind(listener_, reinterpret_cast<sockaddr*>(&here), length) == 0);
+    REQUIRE(::listen(listener_, 1) == 0);
+    REQUIRE(::getsockname(listener_, reinterpret_cast<sockaddr*>(&here), &length) == 0);
+    address_ = {"127.0.0.1", ntohs(here.sin_port)};
+    thread_ = std::jthread([this, to] { work(to); });
+  }
+  ~Relay() {
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+  const env::Address& address() const { return address_; }
+
+ private:
+  void work(const env::Address& to) const {
+    const int near = ::accept(listener_, nullptr, nullptr);
+    if (near < 0) return;
+    const int far = dial_tcp(to);
+    const int on = 1;
+    for (const int end : {near, far}) ::setsockopt(end, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    env::Prng prng(11);
+    Bytes piece(20'000);
+    for (bool open = far >= 0; open;) {
+      pollfd ends[2] = {{near, POLLIN, 0}, {far, POLLIN, 0}};
+      ::poll(ends, 2, -1);
+      for (size_t i = 0; i < 2 && open; ++i) {
+        if (ends[i].revents == 0) continue;
+        const ssize_t got = ::recv(ends[i].fd, piece.data(), 1 + prng.below(piece.size()), 0);
+        open = got > 0 && ::send(ends[1 - i].fd, piece.data(), static_cast<size_t>(got), MSG_NOSIGNAL) == got;
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(prng.below(100)));
+    }
+    ::close(near);
+    ::close(far);
+  }
+
+  int listener_;
+  env::Address address_;
+  std::jthread thread_;
 };
 
 env::Task<Result<std::unique_ptr<env::Stream>>> connect(RealBench& bench, env::Address address) {
@@ -112,6 +167,39 @@ TEST_CASE("much goes both ways at the same time") {
     CHECK(good[1]);
     co_await writers.join();
   }(bench, door));
+}
+
+TEST_CASE("the last bytes that are wanted come, wherever the network cuts the records") {
+  RealBench bench;
+  Door door(bench.network(1));
+  const Relay relay(door.listener->address());
+  bench.run([](RealBench& b, Door& d, env::Address at) -> env::Task<void> {
+    auto near = co_await connect(b, at);
+    REQUIRE(near);
+    const bool came = co_await until(b.loop(), [&d] { return !d.streams.empty(); });
+    REQUIRE(came);
+    Bytes message(700'000), got(message.size());
+    env::Prng prng(12);
+    prng.fill(message);
+    for (int i = 0; i < 150; ++i) {
+      const size_t size = 1 + prng.below(i % 10 == 0 ? message.size() : 60'000);
+      env::TaskGroup writer(b.loop());
+      writer.spawn([](env::Stream& stream, ByteView bytes) -> env::Task<void> {
+        std::vector<ByteView> parts{bytes};
+        const Status sent = co_await stream.write(std::move(parts));
+        CHECK(sent);
+      }(**near, ByteView(message).first(size)));
+      for (size_t have = 0; have < size;) {
+        auto more = co_await d.streams[0]->read_some(MutableByteView(got).subspan(have, size - have), size - have);
+        REQUIRE(more);
+        REQUIRE(*more > 0);
+        have += *more;
+      }
+      REQUIRE(equal(ByteView(got).first(size), ByteView(message).first(size)));
+      co_await writer.join();
+    }
+    (*near)->close();
+  }(bench, door, relay.address()));
 }
 
 TEST_CASE("IPv6 and names work like IPv4 addresses") {

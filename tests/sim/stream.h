@@ -66,7 +66,7 @@ class SimStream final : public env::Stream {
   NodeId peer() const override { return connection_->ends[1 - side_].id; }
   Bytes peer_public_key() const override { return connection_->ends[1 - side_].public_key; }
   env::Address remote() const override { return connection_->ends[1 - side_].address; }
-  env::Task<Result<size_t>> read_some(MutableByteView into) override { return read(connection_, side_, into); }
+  env::Task<Result<size_t>> read_some(MutableByteView into, size_t) override { return read(connection_, side_, into); }
   env::Task<Status> write(std::vector<ByteView> parts) override { return write(connection_, side_, std::move(parts)); }
   uint64_t unconfirmed() const override { return connection_->pipes[side_].unread; }
   void close() override { connection_->close(side_); }
