@@ -79,8 +79,10 @@ env::Task<void> receive(Node& node, Plan& plan, env::OneShot<std::unique_ptr<env
   const double cpu = thread_cpu_seconds();
   size_t at = 0;
   for (uint64_t left = plan.bytes; left > 0;) {
-    auto got = co_await stream->read_some(
-        MutableByteView(buffer).subspan(at).first(std::min<uint64_t>(left, buffer.size() - at)));
+    const auto into = MutableByteView(buffer).subspan(at).first(std::min<uint64_t>(left, buffer.size() - at));
+    // As who reads a shard: all of the message is wanted.
+    const size_t of_message = plan.message - (plan.bytes - left) % plan.message;
+    auto got = co_await stream->read_some(into, std::min(of_message, into.size()));
     CAIRN_ASSERT(got && *got > 0);
     left -= *got;
     at = (at + *got) % buffer.size();
