@@ -186,7 +186,6 @@ class HolderImpl final : public Holder {
   };
   env::Task<std::vector<Held>> held_of(PackId pack);
   env::Task<std::map<PackId, store::ShardStore::PackHere>> found_here(std::vector<PackId> packs);
-  std::set<uint8_t> slots_of(const std::vector<Held>& held, const std::vector<Claim>& claims) const;
   env::Task<std::optional<store::StoredShard>> any_of(std::vector<Held> held);
   void verified(const store::ShardStore::Verified& outcome);
   void rotten(ShardId shard);
@@ -271,9 +270,13 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
     const auto held = co_await held_of(header->id);
     auto claims = co_await world_.workers.run([this, &header] { return index_->of_pack(header->id); });
     if (!claims) co_return fail(std::move(claims.error()));
-    std::set<uint8_t> others = slots_of(held, *claims);
-    others.erase(slot);
-    if (!others.empty()) co_return fail(Code::conflict, "another shard of this pack is here");
+    // Of a disk that is missing nothing is held, and nothing has been taken back yet.
+    const bool another =
+        std::ranges::any_of(held, [slot](const Held& one) { return one.shard.slot != slot; }) ||
+        std::ranges::any_of(*claims, [&](const Claim& claim) {
+          return claim.node == peers_.identity().node && claim.state != ClaimState::gone && claim.shard.slot != slot;
+        });
+    if (another) co_return fail(Code::conflict, "another shard of this pack is here");
   }
   // A shard that is here already stays where it is, or one node would keep it twice.
   auto stores = order_for({header->id, slot});
@@ -372,16 +375,6 @@ env::Task<std::map<PackId, store::ShardStore::PackHere>> HolderImpl::found_here(
   co_return found;
 }
 
-// The slots that are held here, or claimed: of a disk that is missing nothing has been taken back yet.
-std::set<uint8_t> HolderImpl::slots_of(const std::vector<Held>& held, const std::vector<Claim>& claims) const {
-  std::set<uint8_t> slots;
-  for (const Held& one : held) slots.insert(one.shard.slot);
-  for (const Claim& claim : claims) {
-    if (claim.node == peers_.identity().node && claim.state != ClaimState::gone) slots.insert(claim.shard.slot);
-  }
-  return slots;
-}
-
 // Of any of them what is known of it.
 env::Task<std::optional<store::StoredShard>> HolderImpl::any_of(std::vector<Held> held) {
   for (const Held& one : held) {
@@ -430,7 +423,7 @@ env::Task<Result<Reply>> HolderImpl::claims_query(Request request) {
       }
     }
     auto held = co_await held_of(*pack);
-    for (const uint8_t slot : slots_of(held, *claims)) entry->add_held_slots(slot);
+    for (const Held& one : held) entry->add_held_slots(one.shard.slot);
     const auto shard = co_await any_of(std::move(held));
     if (!shard) continue;
     for (const NodeId& node : shard->siblings) entry->add_siblings(node.is_zero() ? "" : node.raw());

@@ -389,11 +389,16 @@ env::Task<std::optional<NodeId>> ShardMover::find_target(PackPicture& picture, u
       continue;
     }
     const auto& about = reply->message.packs(0);
-    // The very slot may lie on a disk of it that is missing: it is given it again.
-    if (std::ranges::all_of(about.held_slots(), [slot](uint32_t held) { return held == slot; })) co_return target;
+    auto claims = co_await world_.workers.run([&] { return checked_claims(about.claims(), {picture.header.id}); });
+    // The very slot may lie on a disk of it that is missing: it is given it again. Another one may, too.
+    const bool another = std::ranges::any_of(about.held_slots(), [slot](uint32_t held) { return held != slot; }) ||
+                         std::ranges::any_of(claims, [&](const Claim& claim) {
+                           return claim.node == *target && claim.state != ClaimState::gone && claim.shard.slot != slot;
+                         });
+    if (!another) co_return target;
     picture.placed.push_back(*target);
     co_await world_.workers.run([&]() -> Status {
-      auto news = holder_.index().accept(checked_claims(about.claims(), {picture.header.id}));
+      auto news = holder_.index().accept(claims);
       return news ? Status{} : fail(std::move(news.error()));
     });
   }
