@@ -11,8 +11,8 @@ class SessionTable final : public SessionOwner {
   struct Hooks {
     std::function<void(const NodeId&)> heard;   // it sent something, and it serves
     std::function<void(const NodeId&)> failed;  // it could not be reached, or did not answer
-    std::function<void(const NodeId&, const Error&)>
-        refused;  // another node says that this device is not, or no more, of the pool
+    // Another node says that this device is not, or no more, of the pool.
+    std::function<void(const NodeId&, const Error&)> refused;
   };
   // All references outlive the table.
   SessionTable(env::World world, const Identity& identity, const Membership& membership, const PeersOptions& options,

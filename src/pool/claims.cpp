@@ -104,6 +104,12 @@ std::vector<Claim> checked_claims(const google::protobuf::RepeatedPtrField<wire:
   return claims;
 }
 
+bool claims_another(const std::vector<Claim>& claims, const NodeId& node, uint8_t slot) {
+  return std::ranges::any_of(claims, [&](const Claim& claim) {
+    return claim.node == node && claim.state != ClaimState::gone && claim.shard.slot != slot;
+  });
+}
+
 Hash digest_of(const std::vector<Claim>& claims) {
   Bytes all;
   for (const Claim& claim : claims) {

@@ -2,7 +2,6 @@
 // Claims: a holder's signed statements about its own shards, and the index in which a node keeps those that it knows.
 
 #include <deque>
-
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,6 +50,10 @@ struct Claim {
 // checks signatures): from Workers.
 std::vector<Claim> checked_claims(const google::protobuf::RepeatedPtrField<wire::Signed>& messages,
                                   const std::set<PackId>& packs);
+
+// Whether the node claims a slot of the pack, whose claims these are, beside this one: also where its disk is missing
+// and nothing has been taken back yet.
+bool claims_another(const std::vector<Claim>& claims, const NodeId& node, uint8_t slot);
 
 // Equal at two nodes that know the same claims of a pack.
 Hash digest_of(const std::vector<Claim>& claims);

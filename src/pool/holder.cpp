@@ -270,12 +270,8 @@ env::Task<Result<Reply>> HolderImpl::shard_put(Request request) {
     const auto held = co_await held_of(header->id);
     auto claims = co_await world_.workers.run([this, &header] { return index_->of_pack(header->id); });
     if (!claims) co_return fail(std::move(claims.error()));
-    // Of a disk that is missing nothing is held, and nothing has been taken back yet.
-    const bool another =
-        std::ranges::any_of(held, [slot](const Held& one) { return one.shard.slot != slot; }) ||
-        std::ranges::any_of(*claims, [&](const Claim& claim) {
-          return claim.node == peers_.identity().node && claim.state != ClaimState::gone && claim.shard.slot != slot;
-        });
+    const bool another = claims_another(*claims, peers_.identity().node, slot) ||
+                         std::ranges::any_of(held, [slot](const Held& one) { return one.shard.slot != slot; });
     if (another) co_return fail(Code::conflict, "another shard of this pack is here");
   }
   // A shard that is here already stays where it is, or one node would keep it twice.

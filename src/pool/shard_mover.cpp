@@ -390,11 +390,9 @@ env::Task<std::optional<NodeId>> ShardMover::find_target(PackPicture& picture, u
     }
     const auto& about = reply->message.packs(0);
     auto claims = co_await world_.workers.run([&] { return checked_claims(about.claims(), {picture.header.id}); });
-    // The very slot may lie on a disk of it that is missing: it is given it again. Another one may, too.
-    const bool another = std::ranges::any_of(about.held_slots(), [slot](uint32_t held) { return held != slot; }) ||
-                         std::ranges::any_of(claims, [&](const Claim& claim) {
-                           return claim.node == *target && claim.state != ClaimState::gone && claim.shard.slot != slot;
-                         });
+    // The very slot may lie on a disk of it that is missing: it is given it again.
+    const bool another = claims_another(claims, *target, slot) ||
+                         std::ranges::any_of(about.held_slots(), [slot](uint32_t held) { return held != slot; });
     if (!another) co_return target;
     picture.placed.push_back(*target);
     co_await world_.workers.run([&]() -> Status {

@@ -285,48 +285,39 @@ TEST_CASE("who does not have what it claims is found by audits, named, and its s
 }
 
 namespace {
-// Machine 1 loses its shard of the pack whose ID, from that of number `from` on, comes soonest after another's.
-void lose_the_rarest(HealingPool& pool, const std::set<PackId>& packs, ptrdiff_t from, uint8_t slots) {
+// Each node audits another every 2 s. Of 40 packs machine 1 loses its shard of the one whose ID, from that of number
+// `from` on, comes soonest after another's: whether that is found in time.
+bool audits_find_the_rarest(size_t holders, uint8_t k, uint8_t m, ptrdiff_t from, Duration time) {
+  HealingOptions options = quick();
+  options.audit.every = seconds(2);
+  options.audit.scrub_delay = hours(1000);
+  HealingPool pool(holders, options);
+  std::set<PackId> packs;
+  for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(k, m, 20'000)).id);
+  pool.let_claims_spread();
   PackId rare;
   uint64_t least = UINT64_MAX;
   for (auto pack = std::next(packs.begin(), from); pack != packs.end(); ++pack) {
     const uint64_t gap = read_be64(pack->bytes.data()) - read_be64(std::prev(pack)->bytes.data());
     if (gap < least) std::tie(least, rare) = std::pair(gap, *pack);
   }
-  for (uint8_t slot = 0; slot < slots; ++slot) {
+  for (uint8_t slot = 0; slot < k + m; ++slot) {
     if (pool.holding(rare, slot) == std::vector<size_t>{1}) {
       REQUIRE(pool.sim.run(pool.machines[1]->holder->stores()[0]->remove({rare, slot})));
     }
   }
+  return pool.within(time, [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; });
 }
 }  // namespace
 
 TEST_CASE("audits come to every shard in turn, also to one that chance would pass by") {
-  HealingOptions options = quick();
-  options.audit.every = seconds(2);
-  options.audit.scrub_delay = hours(1000);
-  HealingPool pool(3, options);
-  std::set<PackId> packs;
-  for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(1, 2, 20'000)).id);
-  pool.let_claims_spread();
-  lose_the_rarest(pool, packs, 1, 3);
   // Each asks each of the two others every 4 s: for all 40 in 160 s. Who is asked in vain says that it is gone.
-  CHECK(
-      pool.within(seconds(200), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
+  CHECK(audits_find_the_rarest(3, 1, 2, 1, seconds(200)));
 }
 
 TEST_CASE("siblings have the shards of a node in turn from different ones on, so none has to wait for all before it") {
-  HealingOptions options = quick();
-  options.audit.every = seconds(2);
-  options.audit.scrub_delay = hours(1000);
-  HealingPool pool(12, options);
-  std::set<PackId> packs;
-  for (int i = 0; i < 40; ++i) packs.insert(pool.write_all(pool.pack(2, 10, 20'000)).id);
-  pool.let_claims_spread();
-  lose_the_rarest(pool, packs, 20, 12);
   // Each asks this one every 22 s, eight times: of eleven that begin anywhere among 40 some come by.
-  CHECK(
-      pool.within(seconds(176), [&] { return pool.sum([](Healing& h) { return h.auditor().counters().wrong; }) > 0; }));
+  CHECK(audits_find_the_rarest(12, 2, 10, 20, seconds(176)));
 }
 
 TEST_CASE("a node that forgot what its siblings told it hears it again with the answers to its audits") {
