@@ -184,11 +184,8 @@ Result<std::vector<Claim>> ClaimIndex::of_pack(const PackId& pack) {
 }
 
 Result<std::vector<Claim>> ClaimIndex::of_pack_locked(const PackId& pack) {
-  if (const auto found = recent_.find(pack); found != recent_.end()) return found->second;
-  std::vector<Claim> claims;
-  const auto cursor = store_->cursor();
-  CAIRN_TRY(read_pack(*cursor, pack, claims));
-  return claims;
+  std::unique_ptr<env::Cursor> cursor;
+  return read_pack(cursor, pack);
 }
 
 Status ClaimIndex::write_claims(const env::WriteBatch& batch, bool sync,
@@ -211,27 +208,28 @@ Status ClaimIndex::write_claims(const env::WriteBatch& batch, bool sync,
 
 Result<std::vector<std::vector<Claim>>> ClaimIndex::of_packs(const std::vector<PackId>& packs) {
   const std::lock_guard lock(mutex_);
-  std::vector<std::vector<Claim>> claims(packs.size());
+  std::vector<std::vector<Claim>> claims;
   std::unique_ptr<env::Cursor> cursor;
-  for (size_t i = 0; i < packs.size(); ++i) {
-    if (const auto found = recent_.find(packs[i]); found != recent_.end()) {
-      claims[i] = found->second;
-      continue;
-    }
-    if (!cursor) cursor = store_->cursor();
-    CAIRN_TRY(read_pack(*cursor, packs[i], claims[i]));
+  for (const PackId& pack : packs) {
+    auto of_pack = read_pack(cursor, pack);
+    if (!of_pack) return fail(std::move(of_pack.error()));
+    claims.push_back(std::move(*of_pack));
   }
   return claims;
 }
 
-Status ClaimIndex::read_pack(env::Cursor& cursor, const PackId& pack, std::vector<Claim>& claims) {
+Result<std::vector<Claim>> ClaimIndex::read_pack(std::unique_ptr<env::Cursor>& cursor, const PackId& pack) {
+  if (const auto found = recent_.find(pack); found != recent_.end()) return found->second;
+  if (!cursor) cursor = store_->cursor();
+  std::vector<Claim> claims;
   const std::string prefix = pack_prefix(pack);
-  for (cursor.seek(prefix); cursor.valid() && cursor.key().starts_with(prefix); cursor.next()) {
-    auto claim = Claim::read(as_bytes(cursor.value()));
+  for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    auto claim = Claim::read(as_bytes(cursor->value()));
     if (!claim) return fail(std::move(claim.error()), "claims index");
     claims.push_back(std::move(*claim));
   }
-  return cursor.status();
+  CAIRN_TRY(cursor->status());
+  return claims;
 }
 
 Result<std::vector<Claim>> ClaimIndex::accept(const std::vector<Claim>& claims) {

@@ -128,7 +128,8 @@ class ClaimIndex {
   // Nothing: there is none.
   Result<std::optional<Claim>> own_claim(const ShardId& shard);
   Status write_claims(const env::WriteBatch& batch, bool sync, std::map<PackId, std::vector<Claim>> as_it_is_then);
-  static Status read_pack(env::Cursor& cursor, const PackId& pack, std::vector<Claim>& claims);
+  // From the disk by a cursor that is made when it is needed.
+  Result<std::vector<Claim>> read_pack(std::unique_ptr<env::Cursor>& cursor, const PackId& pack);
   Status find_fronts();
   void note_untold(env::WriteBatch& batch, const NodeId& node, const Claim& claim);
 
