@@ -31,6 +31,10 @@ inline constexpr size_t kRecordOverhead = 64;
 // within this time.
 inline constexpr size_t kMaxLowWater = 512 * kKiB;
 inline constexpr Duration kQuickWait = std::chrono::milliseconds(20);
+// Reads and writes from here on are given to helpers while several streams move much: one that did so within
+// kMovesLately counts.
+inline constexpr size_t kHelpedBytes = 128 * kKiB;
+inline constexpr Duration kMovesLately = std::chrono::milliseconds(20);
 // Answers that the protocol itself makes while nobody writes (key updates, alerts): a peer that provokes more and reads
 // none of them is cut off.
 inline constexpr size_t kMaxUnsentAnswers = 64 * kKiB;

@@ -324,6 +324,10 @@ size_t TlsNetwork::handshakes() const {
   return impl_->handshakes.size();
 }
 
+uint64_t TlsNetwork::helped() const {
+  return impl_->shared->helped;
+}
+
 Result<std::unique_ptr<env::Listener>> TlsNetwork::listen(
     const env::Address& address, std::move_only_function<void(std::unique_ptr<env::Stream>)> on_stream) {
   if (!impl_->identity) return fail(Code::denied, "this node has no identity yet");

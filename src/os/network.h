@@ -42,6 +42,8 @@ class TlsNetwork final : public env::Network {
 
   // Incoming handshakes under way.
   size_t handshakes() const;
+  // Large reads and writes that were left to other threads so far, because several streams moved much at once.
+  uint64_t helped() const;
 
  private:
   class Impl;

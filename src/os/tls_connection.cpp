@@ -46,6 +46,18 @@ void NetworkShared::give_buffer(BufferPtr buffer) {
   if (buffer && spare.size() < kSpareBuffers) spare.push_back(std::move(buffer));
 }
 
+env::Workers& NetworkShared::helpers() {
+  if (!helper_pool) helper_pool.emplace(loop);
+  return *helper_pool;
+}
+
+bool NetworkShared::moves_beside_another(const TlsConnection* connection) {
+  const Time now = loop.now();
+  if (mover.connection != connection) other_mover = std::exchange(mover, {connection, now});
+  mover.at = now;
+  return cores > 1 && other_mover.connection != nullptr && now - other_mover.at < kMovesLately;
+}
+
 void NetworkShared::linger(std::shared_ptr<TlsConnection> connection) {
   TlsConnection& lingers = *connection;
   lingers.linger_place_ = lingering.insert(lingering.end(), {loop.now() + kLingerTime, std::move(connection)});
@@ -74,12 +86,8 @@ void NetworkShared::shut_down() {
   for (TlsConnection* connection : connections) {
     if (auto held = connection->weak_from_this().lock()) alive.push_back(std::move(held));
   }
-  for (const auto& connection : alive) {
-    if (!connection->failure_) connection->failure_ = Error{Code::closed, "the network has ended"};
-    connection->close_socket();
-    connection->wake(TlsConnection::kRead);
-    connection->wake(TlsConnection::kWrite);
-  }
+  ended = true;
+  for (const auto& connection : alive) connection->end_now();
 }
 
 // ---- OpenSSL's way to the buffers ----
@@ -101,7 +109,10 @@ struct TlsConnection::Bio {
     TlsConnection& self = of(bio);
     BIO_clear_retry_flags(bio);
     const auto count = static_cast<size_t>(size);
-    if (!self.output_) self.output_ = self.shared_->take_buffer();
+    if (!self.output_) {
+      self.output_ = self.helped_ ? std::make_unique_for_overwrite<uint8_t[]>(NetworkShared::kBufferSize)
+                                  : self.shared_->take_buffer();
+    }
     if (count > NetworkShared::kBufferSize - self.output_end_) return -1;  // unsent answers pile up: cut off
     std::memcpy(self.output_.get() + self.output_end_, from, count);
     self.output_end_ += count;
@@ -168,6 +179,36 @@ struct TlsConnection::Turn {
   void await_resume() const noexcept {}
 };
 
+// Gives the connection to a helper for as long as it lives.
+struct TlsConnection::Help {
+  TlsConnection& self;
+  explicit Help(TlsConnection& connection) : self(connection) {
+    self.helped_ = true;
+    ++self.shared_->helped;
+  }
+  Help(const Help&) = delete;
+  Help& operator=(const Help&) = delete;
+  ~Help() {
+    self.helped_ = false;
+    self.after_help();
+  }
+};
+
+void TlsConnection::after_help() {
+  settle();
+  if (doomed_) {
+    Error error = std::move(*doomed_);
+    doomed_.reset();
+    if (shared_->ended) {
+      end_now();
+    } else {
+      fail_with(std::move(error));
+    }
+  }
+  flush_answers();
+  free_.notify_all();
+}
+
 TlsConnection::Ready TlsConnection::ready(Direction direction) {
   return {*this, direction};
 }
@@ -208,7 +249,7 @@ bool TlsConnection::spend_turn(size_t bytes) {
 // ---- life ----
 
 TlsConnection::TlsConnection(std::shared_ptr<NetworkShared> shared)
-    : shared_(std::move(shared)), socket_(shared_->loop.context()) {
+    : shared_(std::move(shared)), socket_(shared_->loop.context()), free_(shared_->loop) {
   shared_->connections.insert(this);
 }
 
@@ -224,6 +265,7 @@ Status TlsConnection::adopt(int descriptor, const asio::ip::tcp::endpoint& remot
     ::close(descriptor);
     return fail(Code::io, error.message());
   }
+  descriptor_ = descriptor;
   const int on = 1;
   ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -248,10 +290,7 @@ env::Task<Status> TlsConnection::connect_tcp(Ptr self, asio::ip::tcp::endpoint r
 
 uint64_t TlsConnection::unconfirmed() const {
   int waiting = 0;
-  if (!socket_.is_open()) return 0;
-  // native_handle() of a const socket: Asio has none.
-  const int descriptor = const_cast<asio::ip::tcp::socket&>(socket_).native_handle();
-  return ::ioctl(descriptor, SIOCOUTQ, &waiting) == 0 ? static_cast<uint64_t>(waiting) : 0;
+  return descriptor_ >= 0 && ::ioctl(descriptor_, SIOCOUTQ, &waiting) == 0 ? static_cast<uint64_t>(waiting) : 0;
 }
 
 env::Address TlsConnection::remote() const {
@@ -276,11 +315,14 @@ env::Task<Status> TlsConnection::handshake(Ptr self, TlsIdentity& identity, TlsI
     ERR_clear_error();
     const int done = SSL_do_handshake(self->ssl_.get());
     if (done != 1) self->note_ssl_error(done, true);
+    self->settle();
     // Also after a failure: an alert tells the other side why.
-    if (self->output_end_ > 0 && !self->flush()) co_return fail(*self->failure_);
+    if (self->output_end_ > 0) self->flush();
+    self->settle();
     while (self->output_end_ > 0 && !self->failure_) {
       co_await self->ready(kWrite);
       if (!self->failure_) self->flush();
+      self->settle();
     }
     if (self->failure_) co_return fail(*self->failure_);
     if (done == 1) break;
@@ -311,7 +353,13 @@ void TlsConnection::note_ssl_error(int returned, bool in_handshake) {
     error.context = "the peer broke off";
   }
   ERR_clear_error();
-  fail_with(std::move(error));
+  if (!trouble_) trouble_ = std::move(error);
+}
+
+void TlsConnection::settle() {
+  if (!trouble_) return;
+  fail_with(std::move(*trouble_));
+  trouble_.reset();
 }
 
 // ---- bytes in ----
@@ -320,7 +368,7 @@ void TlsConnection::note_ssl_error(int returned, bool in_handshake) {
 size_t TlsConnection::receive(MutableByteView into) {
   if (input_over_ || receive_error_ != 0) return 0;
   while (true) {
-    const ssize_t count = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
+    const ssize_t count = ::recv(descriptor_, into.data(), into.size(), 0);
     if (count > 0) return static_cast<size_t>(count);
     if (count == 0) {
       input_over_ = true;
@@ -346,21 +394,64 @@ size_t TlsConnection::decrypt(MutableByteView into) {
     }
     got += count;
   }
-  if (output_end_ > 0) flush_answers();
   return got;
+}
+
+size_t TlsConnection::decrypt_here(MutableByteView into) {
+  const size_t got = decrypt(into);
+  settle();
+  flush_answers();
+  turn_bytes_ += got;
+  return got;
+}
+
+// By a helper. Who stops waiting for it while it is at it loses nothing: the next read begins with what it has got.
+env::Task<size_t> TlsConnection::decrypt_there(Ptr self, MutableByteView into) {
+  struct Got {
+    TlsConnection& self;
+    MutableByteView into;
+    size_t bytes = 0;
+    Got(TlsConnection& connection, MutableByteView bytes) : self(connection), into(bytes) {}
+    Got(const Got&) = delete;
+    Got& operator=(const Got&) = delete;
+    ~Got() { self.unread_.assign(into.begin(), into.begin() + static_cast<ptrdiff_t>(bytes)); }
+  } got(*self, into);
+  const Help help(*self);
+  static_cast<void>(co_await self->shared_->helpers().run([&] {
+    got.bytes = self->decrypt(into);
+    return true;
+  }));
+  co_return std::exchange(got.bytes, 0);
+}
+
+size_t TlsConnection::take_unread(MutableByteView into) {
+  const size_t count = std::min(into.size(), unread_.size());
+  std::copy_n(unread_.begin(), count, into.begin());
+  unread_.erase(unread_.begin(), unread_.begin() + static_cast<ptrdiff_t>(count));
+  return count;
+}
+
+bool TlsConnection::much_has_arrived() const {
+  int waiting = 0;
+  return ::ioctl(descriptor_, FIONREAD, &waiting) == 0 && waiting >= static_cast<int>(kHelpedBytes);
 }
 
 env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView into, size_t wanted) {
   CAIRN_ASSERT(!into.empty());
   if (self->spend_turn(0)) co_await Turn(self->shared_->loop);
+  const bool many = wanted >= kHelpedBytes;
   while (true) {
+    while (self->helped_) co_await self->free_.wait();  // with the writer's helper
+    if (!self->unread_.empty()) co_return self->take_unread(into);
     if (self->failure_) co_return fail(*self->failure_);
     if (self->clean_end_) co_return size_t{0};
-    const size_t got = self->decrypt(into);
-    if (got > 0) {
-      self->turn_bytes_ += got;
-      co_return got;
+    size_t got = 0;
+    if (many && self->shared_->moves_beside_another(self.get()) && self->much_has_arrived()) {
+      got = co_await decrypt_there(self, into);
+    } else {
+      got = self->decrypt_here(into);
     }
+    if (got > 0) co_return got;
     if (self->failure_ || self->clean_end_) continue;
     // Of the record that has arrived in part less than the whole is still to come.
     constexpr size_t kInPart = kRecordSize + kRecordOverhead;
@@ -374,9 +465,9 @@ env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView int
 // While so many bytes are still to come it is not worth waking for each batch of the sender's. On a line that is slow
 // they are taken as they come, for who looks whether it goes on.
 void TlsConnection::set_low_water(size_t bytes) {
-  if (!socket_.is_open() || bytes == low_water_) return;
+  if (descriptor_ < 0 || bytes == low_water_) return;
   const int value = static_cast<int>(bytes);
-  if (::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0) low_water_ = bytes;
+  if (::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0) low_water_ = bytes;
 }
 
 void TlsConnection::learn_low_water(Duration waited) {
@@ -385,21 +476,55 @@ void TlsConnection::learn_low_water(Duration waited) {
 
 // ---- bytes out ----
 
+// What of a write has not been taken yet.
+struct TlsConnection::Outgoing {
+  std::vector<ByteView> parts;
+  size_t index = 0, offset = 0;
+  std::array<uint8_t, kRecordSize> small;  // gathers small parts into one record
+  explicit Outgoing(std::vector<ByteView> all) : parts(std::move(all)) {}
+
+  bool empty() const { return index == parts.size(); }
+  size_t size() const {
+    size_t bytes = 0;
+    for (const ByteView part : parts) bytes += part.size();
+    return bytes;
+  }
+  // The next record's plaintext; it stands until the next call.
+  ByteView next() {
+    const ByteView rest = parts[index].subspan(offset);
+    if (rest.size() >= kRecordSize || index + 1 == parts.size()) return take(std::min(rest.size(), kRecordSize));
+    size_t filled = 0;
+    while (!empty() && filled < kRecordSize) {
+      const ByteView some = take(std::min(parts[index].size() - offset, kRecordSize - filled));
+      if (!some.empty()) std::memcpy(small.data() + filled, some.data(), some.size());
+      filled += some.size();
+    }
+    return ByteView(small).first(filled);
+  }
+
+ private:
+  ByteView take(size_t count) {
+    const ByteView taken = parts[index].subspan(offset, count);
+    offset += count;
+    if (offset == parts[index].size()) ++index, offset = 0;
+    return taken;
+  }
+};
+
 bool TlsConnection::encrypt(ByteView plain) {
   ERR_clear_error();
   size_t count = 0;
   const int done = SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &count);
   if (done == 1) return true;
   note_ssl_error(done, false);
-  if (!failure_) fail_with({Code::closed, "the peer wants something before it can be written to"});
+  if (!trouble_) trouble_ = Error{Code::closed, "the peer wants something before it can be written to"};
   return false;
 }
 
 bool TlsConnection::flush() {
   while (output_begin_ < output_end_) {
-    if (!socket_.is_open()) return false;
-    const ssize_t count =
-        ::send(socket_.native_handle(), output_.get() + output_begin_, output_end_ - output_begin_, MSG_NOSIGNAL);
+    if (descriptor_ < 0) return false;
+    const ssize_t count = ::send(descriptor_, output_.get() + output_begin_, output_end_ - output_begin_, MSG_NOSIGNAL);
     if (count >= 0) {
       output_begin_ += static_cast<size_t>(count);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -407,7 +532,7 @@ bool TlsConnection::flush() {
     } else if (errno != EINTR) {
       const int number = errno;
       output_begin_ = output_end_ = 0;
-      if (!failure_) fail_with({established_ ? Code::closed : Code::unreachable, text_of_errno(number)});
+      if (!trouble_) trouble_ = Error{established_ ? Code::closed : Code::unreachable, text_of_errno(number)};
       return false;
     }
   }
@@ -417,16 +542,25 @@ bool TlsConnection::flush() {
 
 // Sends what the protocol itself has to say when no writer does it on its way.
 void TlsConnection::flush_answers() {
-  if (writing_ || failure_ || output_end_ == 0) return;
-  if (!flush()) return;
+  if (writing_ || helped_ || failure_ || output_end_ == 0) return;
+  if (!flush()) return settle();
   if (output_end_ > 0) return watch(kWrite);
   shared_->give_buffer(std::move(output_));
 }
 
+bool TlsConnection::send_some(Outgoing& outgoing) {
+  while (true) {
+    while (!outgoing.empty() && output_end_ + kRecordSize + kRecordOverhead <= kSendBatch) {
+      const ByteView record = outgoing.next();
+      if (!record.empty() && !encrypt(record)) return false;
+    }
+    if (!flush()) return false;
+    if (output_end_ > 0 || outgoing.empty()) return true;
+  }
+}
+
 env::Task<Status> TlsConnection::write(Ptr self, std::vector<ByteView> parts) {
   CAIRN_ASSERT(!self->writing_);
-  size_t total = 0;
-  for (const ByteView part : parts) total += part.size();
   if (self->spend_turn(0)) co_await Turn(self->shared_->loop);
   struct Guard {
     TlsConnection& self;
@@ -440,49 +574,40 @@ env::Task<Status> TlsConnection::write(Ptr self, std::vector<ByteView> parts) {
     }
   } guard(*self);
 
-  std::array<uint8_t, kRecordSize> small;  // gathers small parts into one record
-  size_t index = 0, offset = 0;            // what of the parts has been taken
-  while (!self->failure_) {
-    while (index < parts.size() && self->output_end_ + kRecordSize + kRecordOverhead <= kSendBatch) {
-      const ByteView rest = parts[index].subspan(offset);
-      ByteView record;
-      if (rest.size() >= kRecordSize || index + 1 == parts.size()) {
-        record = rest.first(std::min(rest.size(), kRecordSize));
-        offset += record.size();
-        if (offset == parts[index].size()) ++index, offset = 0;
-      } else {
-        size_t filled = 0;
-        while (index < parts.size() && filled < kRecordSize) {
-          const size_t take = std::min(parts[index].size() - offset, kRecordSize - filled);
-          if (take > 0) std::memcpy(small.data() + filled, parts[index].data() + offset, take);
-          filled += take;
-          offset += take;
-          if (offset == parts[index].size()) ++index, offset = 0;
-        }
-        record = ByteView(small).first(filled);
-      }
-      if (!record.empty() && !self->encrypt(record)) break;
+  Outgoing outgoing(std::move(parts));
+  const size_t total = outgoing.size();
+  while (true) {
+    while (self->helped_) co_await self->free_.wait();  // with the reader's helper
+    if (self->failure_) break;
+    if (total >= kHelpedBytes && self->shared_->moves_beside_another(self.get())) {
+      if (!self->output_) self->output_ = self->shared_->take_buffer();
+      const Help help(*self);
+      static_cast<void>(co_await self->shared_->helpers().run([&] { return self->send_some(outgoing); }));
+    } else {
+      self->send_some(outgoing);
+      self->settle();
     }
-    if (self->failure_ || !self->flush()) break;
-    if (self->output_end_ > 0) {
-      co_await self->ready(kWrite);
-      continue;
-    }
-    if (index == parts.size()) {
+    if (self->failure_) break;
+    if (outgoing.empty() && self->output_end_ == 0) {
       self->turn_bytes_ += total;
       self->shared_->give_buffer(std::move(self->output_));
       guard.whole = true;
       co_return Status{};
     }
+    co_await self->ready(kWrite);
   }
   guard.whole = true;
-  co_return fail(self->failure_ ? *self->failure_ : Error{Code::closed, "the connection is gone"});
+  co_return fail(*self->failure_);
 }
 
 // ---- the end ----
 
 void TlsConnection::fail_with(Error error) {
-  if (failure_) return;
+  if (failure_ || doomed_) return;
+  if (helped_) {
+    doomed_ = std::move(error);
+    return;
+  }
   failure_ = std::move(error);
   wake(kRead);
   wake(kWrite);
@@ -492,9 +617,21 @@ void TlsConnection::fail_with(Error error) {
   linger_step();
 }
 
+void TlsConnection::end_now() {
+  Error error{Code::closed, "the network has ended"};
+  if (helped_) {
+    doomed_ = std::move(error);
+    return;
+  }
+  if (!failure_) failure_ = std::move(error);
+  close_socket();
+  wake(kRead);
+  wake(kWrite);
+}
+
 void TlsConnection::close() {
-  if (failure_) return;
-  if (established_ && !writing_ && ssl_) {
+  if (failure_ || doomed_) return;
+  if (established_ && !writing_ && !helped_ && ssl_) {
     ERR_clear_error();
     SSL_shutdown(ssl_.get());  // close_notify into the output; linger_step() sends it
     ERR_clear_error();
@@ -503,17 +640,17 @@ void TlsConnection::close() {
 }
 
 void TlsConnection::linger_step() {
-  if (!linger_place_ || !socket_.is_open()) return;
+  if (!linger_place_ || descriptor_ < 0) return;
   set_low_water(1);
   if (!flush()) return close_socket();
   if (output_end_ > 0) {
     watch(kWrite);
   } else if (!std::exchange(write_shut_, true)) {
-    ::shutdown(socket_.native_handle(), SHUT_WR);
+    ::shutdown(descriptor_, SHUT_WR);
   }
   uint8_t waste[16 * kKiB];
   for (int round = 0; round < 16; ++round) {
-    const ssize_t count = ::recv(socket_.native_handle(), waste, sizeof waste, 0);
+    const ssize_t count = ::recv(descriptor_, waste, sizeof waste, 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     lingered_ += count > 0 ? static_cast<uint64_t>(count) : 0;
@@ -530,6 +667,7 @@ void TlsConnection::close_socket() {
   }
   asio::error_code ignored;
   socket_.close(ignored);
+  descriptor_ = -1;
   ssl_.reset();
   output_.reset();
   output_begin_ = output_end_ = 0;

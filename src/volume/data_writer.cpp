@@ -7,23 +7,24 @@ namespace cairn::volume {
 
 namespace {
 
-// Of kPackMemory: as many packs as fit, but two, so that one is filled while another is sent; one of the largest codes.
-uint64_t share_of_memory(const content::PackGeometry& geometry) {
+// As many packs as fit, but two, so that one is filled while another is sent; one of the largest codes.
+uint64_t share_of_memory(uint64_t memory, const content::PackGeometry& geometry) {
   const uint64_t pack = uint64_t{geometry.k + geometry.m} * kMaxShardSize;
-  if (2 * pack > kMostPackMemory) return kPackMemory;
-  return std::min(pack, kPackMemory / 2);
+  if (2 * pack > kMostPackMemory) return memory;
+  return std::min(pack, memory / 2);
 }
 
 }  // namespace
 
 DataWriter::DataWriter(env::World world, PackIo& packs, content::VolumeKeys keys, crypto::PrivateKey writer,
-                       int compression_level)
+                       int compression_level, uint64_t pack_memory)
     : world_(world),
       io_(packs),
       keys_(std::move(keys)),
       writer_(std::move(writer)),
       compression_level_(compression_level),
-      memory_(world.executor, kPackMemory),
+      pack_memory_(pack_memory),
+      memory_(world.executor, pack_memory),
       changed_(world.executor),
       group_(world.executor) {}
 
@@ -58,7 +59,7 @@ env::Task<void> DataWriter::fill() {
   // Memory for the pack first: what is sealed waits for what is sent, never the other way round.
   const content::PackGeometry geometry = io_.geometry_now();
   Filling filling;
-  filling.memory = co_await memory_.acquire(share_of_memory(geometry));
+  filling.memory = co_await memory_.acquire(share_of_memory(pack_memory_, geometry));
   filling.builder = std::make_unique<content::PackBuilder>(geometry.k, geometry.m);
   bool full = false;
   while (!full) {

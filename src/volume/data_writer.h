@@ -23,7 +23,7 @@ class DataWriter {
  public:
   // What it is given outlives it; `writer` and `keys` are copied.
   DataWriter(env::World world, PackIo& packs, content::VolumeKeys keys, crypto::PrivateKey writer,
-             int compression_level);
+             int compression_level, uint64_t pack_memory = kPackMemory);
   ~DataWriter();
 
   // Takes a chunk; waits while too much is queued. Errors: what a pack that was sent before ended with.
@@ -81,6 +81,7 @@ class DataWriter {
   content::VolumeKeys keys_;
   crypto::PrivateKey writer_;
   int compression_level_;
+  uint64_t pack_memory_;
   uint64_t head_sequence_ = 0;
 
   env::Semaphore memory_;  // outlives the packs that hold permits

@@ -49,9 +49,11 @@ inline constexpr uint64_t kSealQueueBytes = 12 * kMiB;
 inline constexpr uint64_t kSealJobBytes = 4 * kMiB;
 // Packs that are filled side by side, one on each worker.
 inline constexpr size_t kMostFillers = 2;
-// Memory of packs that are filled, encoded or sent: two packs of (4, 2). More of them would not be sent faster, and the
-// first touch of memory is the dearest part of it. Two packs of a larger code may take up to kMostPackMemory.
+// Memory of packs that are filled, encoded or sent: two packs of (4, 2), one filled while the other is sent; the first
+// touch of memory is the dearest part of it. Two packs of a larger code may take up to kMostPackMemory.
 inline constexpr uint64_t kPackMemory = 56 * kMiB;
+// The same for those who write and do nothing else: a third pack keeps all cores busy while holders sync the others.
+inline constexpr uint64_t kBulkPackMemory = 84 * kMiB;
 inline constexpr uint64_t kMostPackMemory = 104 * kMiB;
 // A transaction asks to be committed when its edits take this much memory.
 inline constexpr size_t kTransactionBytes = 32 * kMiB;

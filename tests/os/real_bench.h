@@ -82,6 +82,7 @@ class RealBench final : public env::contract::Bench {
 
   EventLoop& loop() { return loop_; }
   TlsNetwork& network(size_t node) { return *networks_[node]; }
+  void end_network(size_t node) { networks_[node].reset(); }
   const std::string& folder() const { return folder_.path(); }
 
  private:

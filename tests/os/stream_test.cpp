@@ -202,6 +202,148 @@ TEST_CASE("the last bytes that are wanted come, wherever the network cuts the re
   }(bench, door, relay.address()));
 }
 
+// Several streams between the two nodes.
+struct Streams {
+  RealBench bench;
+  Door door{bench.network(1)};
+  std::vector<std::unique_ptr<env::Stream>> near;  // far ends: door.streams, in the same order
+
+  explicit Streams(size_t count) {
+    bench.run([](Streams& s, size_t wanted) -> env::Task<void> {
+      while (s.near.size() < wanted) {
+        auto made = co_await connect(s.bench, s.door.listener->address());
+        REQUIRE(made);
+        s.near.push_back(std::move(*made));
+        const bool came = co_await until(s.bench.loop(), [&s] { return s.door.streams.size() == s.near.size(); });
+        REQUIRE(came);
+      }
+    }(*this, count));
+  }
+  env::Stream& far(size_t i) { return *door.streams[i]; }
+  // With one core nobody helps: these tests then show that it works without.
+  bool were_helped() {
+    return std::thread::hardware_concurrency() < 2 || (bench.network(0).helped() > 0 && bench.network(1).helped() > 0);
+  }
+};
+
+// One read that wants all of `into`. 0 when it was given up after `patience`: it has then lost nothing.
+env::Task<Result<size_t>> read_or_give_up(EventLoop& loop, env::Stream& stream, MutableByteView into,
+                                          Duration patience) {
+  std::optional<Result<size_t>> got;  // also when the time was over just before it came
+  {
+    const env::OneShot<bool> over(loop);
+    env::TaskGroup group(loop);
+    group.spawn([](env::Stream& from, MutableByteView to, std::optional<Result<size_t>>& out,
+                   env::OneShot<bool> ended) -> env::Task<void> {
+      out = co_await from.read_some(to, to.size());
+      ended.set(true);
+    }(stream, into, got, over));
+    group.spawn([](env::Clock& clock, Duration wait, env::OneShot<bool> ended) -> env::Task<void> {
+      co_await env::sleep_for(clock, wait);
+      ended.set(true);
+    }(loop, patience, over));
+    static_cast<void>(co_await over);
+  }
+  if (!got) co_return size_t{0};
+  co_return *got;
+}
+
+TEST_CASE("several streams that move much at once are helped, and nothing is lost") {
+  constexpr size_t kStreams = 4, kRounds = 8, kSize = 3 * kMiB + 12'345;
+  Streams streams(kStreams);
+  const bool give_up = GENERATE(false, true);  // readers that do not wait long, again and again
+  CAPTURE(give_up);
+  streams.bench.run([](Streams& s, bool gives_up) -> env::Task<void> {
+    env::TaskGroup all(s.bench.loop());
+    size_t good = 0;
+    for (size_t i = 0; i < 2 * kStreams; ++i) {
+      env::Stream& from = i % 2 == 0 ? *s.near[i / 2] : s.far(i / 2);
+      env::Stream& to = i % 2 == 0 ? s.far(i / 2) : *s.near[i / 2];
+      all.spawn([](env::Stream& out, uint64_t seed) -> env::Task<void> {
+        Bytes message(kSize);
+        env::Prng prng(seed);
+        for (size_t round = 0; round < kRounds; ++round) {
+          prng.fill(message);
+          std::vector<ByteView> parts{ByteView(message).first(100), ByteView(message).subspan(100)};
+          const Status sent = co_await out.write(std::move(parts));
+          CHECK(sent);
+        }
+      }(from, i));
+      all.spawn([](RealBench& b, env::Stream& in, uint64_t seed, bool impatient, size_t& count) -> env::Task<void> {
+        Bytes expected(kSize), got(kSize);
+        env::Prng prng(seed), times(seed + 100);
+        for (size_t round = 0; round < kRounds; ++round) {
+          prng.fill(expected);
+          for (size_t have = 0; have < kSize;) {
+            const MutableByteView rest = MutableByteView(got).subspan(have);
+            const Duration patience =
+                impatient ? Duration(std::chrono::microseconds(times.below(2000))) : Duration(std::chrono::seconds(30));
+            auto more = co_await read_or_give_up(b.loop(), in, rest, patience);
+            REQUIRE(more);
+            have += *more;
+          }
+          if (!equal(got, expected)) co_return;
+        }
+        ++count;
+      }(s.bench, to, i, gives_up, good));
+    }
+    co_await all.join();
+    CHECK(good == 2 * kStreams);
+  }(streams, give_up));
+  CHECK(streams.were_helped());
+}
+
+TEST_CASE("streams may end at any time while others work for them") {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    CAPTURE(seed);
+    Streams streams(3);
+    NullLog log;
+    streams.bench.run([](Streams& s, uint64_t number) -> env::Task<void> {
+      env::Prng prng(number);
+      auto all = std::make_unique<env::TaskGroup>(s.bench.loop());
+      const Bytes message(6 * kMiB, 7);
+      std::vector<Bytes> got(6, Bytes(message.size()));
+      for (size_t i = 0; i < 6; ++i) {
+        env::Stream& out = i % 2 == 0 ? *s.near[i / 2] : s.far(i / 2);
+        env::Stream& in = i % 2 == 0 ? s.far(i / 2) : *s.near[i / 2];
+        all->spawn([](env::Stream& stream, ByteView bytes) -> env::Task<void> {
+          for (Status sent; sent;) {
+            std::vector<ByteView> parts{bytes};
+            sent = co_await stream.write(std::move(parts));
+          }
+        }(out, message));
+        all->spawn([](env::Stream& stream, MutableByteView into) -> env::Task<void> {
+          while (true) {
+            auto more = co_await stream.read_some(into, into.size());
+            if (!more || *more == 0) co_return;
+          }
+        }(in, got[i]));
+      }
+      co_await env::sleep_for(s.bench.loop(), std::chrono::microseconds(3000 + prng.below(8000)));
+      switch (number % 3) {
+        case 0: {  // ended by one side: all that wait on either side come back
+          for (const auto& stream : s.near) stream->close();
+          co_await all->join();
+          auto after = co_await s.near[0]->read_some(got[0]);
+          CHECK_FALSE(after);
+          break;
+        }
+        case 1: {  // those who wait go, then the streams
+          all.reset();
+          s.near.clear();
+          s.door.streams.clear();
+          break;
+        }
+        default: {  // the streams' network goes
+          s.bench.end_network(0);
+          co_await all->join();
+          break;
+        }
+      }
+    }(streams, seed));
+  }
+}
+
 TEST_CASE("IPv6 and names work like IPv4 addresses") {
   RealBench bench;
   const auto reach = [](RealBench& b, env::Address address) -> env::Task<std::optional<env::Address>> {

@@ -12,7 +12,8 @@ Uploader::Uploader(VolumeHost& host, Staging& staging, ChunkCache& chunks, const
       active_(active),
       turn_(host.world().executor, 1),
       changed_(host.world().executor),
-      writer_(host.world(), host.packs(), host.keys(), host.writer(), host.options().compression_level),
+      writer_(host.world(), host.packs(), host.keys(), host.writer(), host.options().compression_level,
+              host.options().pack_memory),
       group_(host.world().executor) {
   writer_.set_head_sequence(host.current()->state.sequence);
 }
