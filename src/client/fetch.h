@@ -21,10 +21,25 @@ struct Fetch {
   // Where the bytes that could not be had begin; none when it was not they that failed.
   std::optional<uint64_t> missing_from;
 };
-// The file's bytes, piece by piece, under a temporary name; its own when it is whole. Goes on where an interrupted run
-// stopped. The meter counts the bytes. What it is given by reference outlives the task.
-env::Task<Status> fetch_file(env::World world, const volume::View& view, FetchedFile file,
-                             const RestoredAttributes& about, Meter& meter, Fetch& fetch);
+// Fetches the large files of one run. What it is given outlives it; it outlives its tasks.
+class Fetcher {
+ public:
+  Fetcher(env::World world, const volume::View& view, Meter& meter)
+      : world_(world), view_(view), meter_(meter), write_ended_(world.executor) {}
+
+  // The file's bytes, piece by piece, under a temporary name; its own when it is whole. Goes on where an interrupted run
+  // stopped. The meter counts the bytes. What it is given by reference outlives the task.
+  env::Task<Status> fetch(FetchedFile file, const RestoredAttributes& about, Fetch& fetch);
+
+ private:
+  class Writes;
+
+  env::World world_;
+  const volume::View& view_;
+  Meter& meter_;
+  size_t writes_ = 0;  // under way, of all files
+  env::Signal write_ended_;
+};
 
 // Where it is noted how far a large file is. The name says which version of which file goes where: what was fetched of
 // another is of no use.

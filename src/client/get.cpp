@@ -34,6 +34,7 @@ class Getter {
         view_(std::move(view)),
         options_(std::move(options)),
         meter_(world_.clock, options_.on_progress),
+        fetcher_(world_, view_, meter_),
         traffic_before_(core.peers().traffic()),
         pool_before_(core.pool().counters()),
         slots_(world_.executor, kFilesInFlight) {}
@@ -228,11 +229,11 @@ class Getter {
       co_return Status{};
     }
     Fetch fetch;
-    auto done = co_await fetch_file(world_, view_,
-                                    {.path = wanted.path,
-                                     .record_path = record_path_of(core_, wanted.inode, wanted.about, wanted.path),
-                                     .inode = wanted.inode},
-                                    about, meter_, fetch);
+    auto done = co_await fetcher_.fetch(
+        {.path = wanted.path,
+         .record_path = record_path_of(core_, wanted.inode, wanted.about, wanted.path),
+         .inode = wanted.inode},
+        about, fetch);
     report_.resumed_bytes += fetch.resumed;
     if (!done) co_return done;
     ++report_.files;
@@ -269,6 +270,7 @@ class Getter {
   volume::View view_;
   TransferOptions options_;
   Meter meter_;
+  Fetcher fetcher_;
   peer::Traffic traffic_before_;
   pool::PoolCounters pool_before_;
   env::Semaphore slots_;

@@ -295,8 +295,7 @@ PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, std::string reco
       open_(std::move(open)),
       record_path_(std::move(record_path)),
       size_(size),
-      synced_(synced),
-      written_(synced) {}
+      synced_(synced) {}
 
 PartFile::~PartFile() {
   // Not finished: what was synced stays for the next run, if that is to find it again; else nothing stays.
@@ -328,16 +327,16 @@ Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::str
   return std::unique_ptr<PartFile>(new PartFile(disk, std::move(open), record_path, size, synced));
 }
 
-Status PartFile::write(uint64_t offset, ByteView bytes) {
+Status PartFile::write(uint64_t offset, ByteView bytes) const {
   // What is as large as this is synced on the way: it goes to the disk at once, and pushes nothing out of memory.
   const bool large = size_ >= kResumableFile;
-  CAIRN_TRY(large ? open_->file.write_past_cache(offset, bytes) : open_->file.write_at(offset, bytes));
-  written_ = offset + bytes.size();
-  if (size_ >= kResumableFile && written_ - synced_ >= kResumableFile) {
-    CAIRN_TRY(open_->file.sync());
-    CAIRN_TRY(env::write_file(disk_, record_path_, as_bytes(fmt::format("{}", written_))));
-    synced_ = written_;
-  }
+  return large ? open_->file.write_past_cache(offset, bytes) : open_->file.write_at(offset, bytes);
+}
+
+Status PartFile::keep(uint64_t offset) {
+  CAIRN_TRY(open_->file.sync());
+  CAIRN_TRY(env::write_file(disk_, record_path_, as_bytes(fmt::format("{}", offset))));
+  synced_ = offset;
   return {};
 }
 

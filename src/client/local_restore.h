@@ -66,8 +66,12 @@ class PartFile {
                                                 const std::string& record_path, uint64_t size);
   ~PartFile();
   uint64_t complete_up_to() const { return synced_; }
-  // In the order of offsets.
-  Status write(uint64_t offset, ByteView bytes);
+  // From several threads at once.
+  Status write(uint64_t offset, ByteView bytes) const;
+  // All before `offset` is written: whether that should be kept now. Where it is, a later run goes on. One thread at a
+  // time.
+  bool is_due(uint64_t offset) const { return size_ >= kResumableFile && offset >= synced_ + kResumableFile; }
+  Status keep(uint64_t offset);
   // Grows it to its size (a hole at the end), sets everything, gives it its name.
   Status finish(const RestoredAttributes& about);
 
@@ -77,7 +81,7 @@ class PartFile {
   env::Disk& disk_;
   std::unique_ptr<Open> open_;
   std::string record_path_;
-  uint64_t size_, synced_, written_;
+  uint64_t size_, synced_;
 };
 
 }  // namespace cairn::client

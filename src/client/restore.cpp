@@ -43,6 +43,7 @@ class Restorer {
         options_(std::move(options)),
         selection_(std::move(selection)),
         meter_(world_.clock, options_.on_progress),
+        fetcher_(world_, view_, meter_),
         traffic_before_(core.peers().traffic()),
         slots_(world_.executor, kFilesInFlight) {}
 
@@ -324,11 +325,11 @@ class Restorer {
   env::Task<Status> fetch(const Wanted& wanted, RestoredAttributes about) {
     Fetch fetch;
     auto done =
-        co_await fetch_file(world_, view_,
-                            {.path = wanted.path,
-                             .record_path = record_path_of(core_, wanted.inode, wanted.about, "restore " + wanted.path),
-                             .inode = wanted.inode},
-                            about, meter_, fetch);
+        co_await fetcher_.fetch(
+            {.path = wanted.path,
+             .record_path = record_path_of(core_, wanted.inode, wanted.about, "restore " + wanted.path),
+             .inode = wanted.inode},
+            about, fetch);
     report_.resumed_bytes += fetch.resumed;
     if (!done && fetch.missing_from) {
       co_return fail(std::move(done.error()),
@@ -373,6 +374,7 @@ class Restorer {
   RestoreOptions options_;
   Selection selection_;
   Meter meter_;
+  Fetcher fetcher_;
   peer::Traffic traffic_before_;
   env::Semaphore slots_;
   std::map<InodeId, std::string> first_names_;                       // of hard-linked files

@@ -10,6 +10,7 @@
 
 #include "crypto/signature.h"
 #include "env/world.h"
+#include "volume/limits.h"
 #include "volume/pack_io.h"
 
 namespace cairn::volume {

@@ -36,9 +36,9 @@ inline constexpr uint32_t kMaxLinks = 0x7fffffff;
 // weigh, small enough to spread. The bit over 2 MiB lets 16 sealed extents in: a full lane of 31 is then two runs.
 inline constexpr uint32_t kReadRun = 2 * kMiB + 64 * kKiB;
 // Runs that a FileReader keeps under way: hides a round trip of 40 ms at 200 MB/s with 10 MiB.
-inline constexpr size_t kReadAhead = 5;
+inline constexpr size_t kReadAhead = 12;
 // The same of all files that are read at once: of a restore's many files each would else hold as much.
-inline constexpr size_t kReadAheadOfAll = 8;
+inline constexpr size_t kReadAheadOfAll = 16;
 // Nodes that a sequential walk reads ahead: less than a run.
 inline constexpr size_t kNodeReadAhead = 64;
 // Bytes of new tree nodes that go to the cache once their commit is chosen: the next one begins with them.
