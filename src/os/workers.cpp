@@ -53,7 +53,7 @@ struct WorkerPool::Impl {
 };
 
 WorkerPool::WorkerPool(env::Executor& executor, unsigned threads) : impl_(std::make_unique<Impl>(executor)) {
-  if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
+  if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency()) + 2;
   for (unsigned i = 0; i < threads; ++i) impl_->threads.emplace_back([impl = impl_.get()] { impl->serve(); });
 }
 

@@ -45,8 +45,9 @@ inline constexpr size_t kNodeReadAhead = 64;
 inline constexpr size_t kFreshNodes = 8 * kMiB;
 // Plaintext that waits to be sealed.
 inline constexpr uint64_t kSealQueueBytes = 12 * kMiB;
-// What one sealing job takes: some 10 ms of work, and runs of a file that lie together in a lane.
-inline constexpr uint64_t kSealJobBytes = 4 * kMiB;
+// What one sealing job takes: some 10 ms of work. As many extents as a lane takes, when they do not compress, so that
+// what follows in the file follows in the lane as well, and is read in two runs.
+inline constexpr uint64_t kSealJobBytes = kMaxShardSize - kExtentSize;
 // Packs that are filled side by side, one on each worker.
 inline constexpr size_t kMostFillers = 2;
 // Memory of packs that are filled, encoded or sent: two packs of (4, 2), one filled while the other is sent; the first
