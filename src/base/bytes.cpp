@@ -76,20 +76,14 @@ class Spares {
   }
 
   void give(Block block) {
-    std::vector<Block> over;  // freed without the lock
-    {
-      const std::lock_guard lock(mutex_);
+    cut([&] {
       blocks_.push_back(block);
       bytes_ += block.size;
-      while (bytes_ > kMaxSpareBytes) {  // those that nobody wanted for longest
-        bytes_ -= blocks_.front().size;
-        over.push_back(blocks_.front());
-        blocks_.pop_front();
-      }
-    }
-    for (const Block& gone : over) gone.free();
+    });
   }
-
+  void keep(size_t most) {
+    cut([&] { most_ = kSanitized ? 0 : most; });
+  }
   void release() {
     std::deque<Block> all;
     {
@@ -101,9 +95,24 @@ class Spares {
   }
 
  private:
-  // A pack of (4, 2) and what is read ahead of it.
-  static constexpr size_t kMaxSpareBytes = kSanitized ? 0 : 32 * 1024 * 1024;
+  // Changes something, then frees what is too much: those that nobody wanted for longest.
+  template <class Change>
+  void cut(Change change) {
+    std::vector<Block> over;  // freed without the lock
+    {
+      const std::lock_guard lock(mutex_);
+      change();
+      while (bytes_ > most_) {
+        bytes_ -= blocks_.front().size;
+        over.push_back(blocks_.front());
+        blocks_.pop_front();
+      }
+    }
+    for (const Block& gone : over) gone.free();
+  }
+
   std::mutex mutex_;
+  size_t most_ = kSanitized ? 0 : Buffer::kSpareMemory;
   std::deque<Block> blocks_;  // the latest at the end
   size_t bytes_ = 0;
 };
@@ -123,6 +132,10 @@ std::shared_ptr<uint8_t[]> Buffer::allocate(size_t size) {
 
 void set_large_memory(LargeMemory source) {
   large_memory = new LargeMemory(source);  // never destroyed, as the blocks
+}
+
+void Buffer::keep_spare_memory(uint64_t bytes) {
+  Spares::get().keep(bytes);
 }
 
 void Buffer::release_spare_memory() {

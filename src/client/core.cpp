@@ -74,6 +74,7 @@ Core::~Core() {
   if (!peers_) return;
   real_->block_on(shut_down());
   real_->stop();
+  Buffer::keep_spare_memory(Buffer::kSpareMemory);
 }
 
 env::Task<void> Core::shut_down() {
@@ -153,8 +154,8 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   volume::VolumeOptions options{.deduplicates = entry->deduplicates,
                                 .high_water_path = home_.file("heads/" + entry->volume.hex())};
   options.root_owner = this_user();
-  // A backup of new files that are cut by their content is not faster with more.
-  if (!entry->deduplicates) options.pack_memory = volume::kBulkPackMemory;
+  // Backups run beside other work, and cutting files by their content is what they wait for.
+  if (!entry->deduplicates) options.depth = volume::kDeep;
   options.append_only = append_only();
   options.may_vanish = [](const volume::SnapshotInfo& info) {
     if (!backup::SnapshotId::from_hex_text(info.name)) return false;
@@ -167,6 +168,7 @@ env::Task<Result<OpenVolume*>> Core::open_volume(std::string name, bool create, 
   opened->append_only = grant_ || entry->name.starts_with(kAppendOnlyPrefix);
   options.name_of_node = [this](const NodeId& node) { return node_name(node); };
   if (adjust) CAIRN_CO_TRY(co_await adjust(*entry, options));
+  Buffer::keep_spare_memory(options.depth.spare_memory);
   auto volume = co_await volume::Volume::open(world_, *opened->packs, *opened->head, *keys, identity_.device, options);
   if (!volume) co_return fail(std::move(volume.error()), name);
   opened->volume = std::move(*volume);

@@ -58,7 +58,7 @@ env::Task<Status> Drive::Impl::open() {
         if (!head) co_return fail(std::move(head.error()));
         how.last_head = std::move(*head);
         how.read_patience = options.timeout;
-        how.pack_memory = volume::kPackMemory;  // it sends behind, beside those who read
+        how.depth = volume::kSparing;
         co_return Status{};
       });
   if (!open && open.error().code == Code::not_found) co_return co_await open_snapshots();  // of that name?

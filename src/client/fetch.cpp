@@ -37,8 +37,13 @@ class Fetcher::Writes {
   env::Task<Status> add(volume::FileReader::Piece piece) {
     while (under_way_ > 0 && owner_.writes_ >= kWritesAtOnce) co_await owner_.write_ended_.wait();
     if (!status_) co_return status_;
+    const uint64_t end = piece.offset + piece.bytes.size();
+    if (!part_.has_room(piece.offset, end)) {
+      auto made = co_await owner_.world_.workers.run([&] { return part_.make_room(piece.offset, end); });
+      if (!made) co_return made;
+    }
     count(1);
-    pending_.push_back({.end = piece.offset + piece.bytes.size(), .written = false});
+    pending_.push_back({.end = end, .written = false});
     group_.spawn(write(*this, std::move(piece), pending_.back()));
     co_return Status{};
   }

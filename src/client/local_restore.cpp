@@ -295,7 +295,8 @@ PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, std::string reco
       open_(std::move(open)),
       record_path_(std::move(record_path)),
       size_(size),
-      synced_(synced) {}
+      synced_(synced),
+      reached_(synced) {}
 
 PartFile::~PartFile() {
   // Not finished: what was synced stays for the next run, if that is to find it again; else nothing stays.
@@ -327,6 +328,29 @@ Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::str
   return std::unique_ptr<PartFile>(new PartFile(disk, std::move(open), record_path, size, synced));
 }
 
+bool PartFile::has_room(uint64_t offset, uint64_t end) {
+  if (size_ >= kResumableFile && (offset != reached_ || (end > allocated_ && !has_holes_))) return false;
+  reached_ = end;
+  return true;
+}
+
+Status PartFile::make_room(uint64_t offset, uint64_t end) {
+  const uint64_t skipped = std::exchange(reached_, end);
+  if (offset > skipped) {
+    has_holes_ = true;  // it is written as it comes from now on: nobody knows where the next hole is
+    if (allocated_ > skipped) CAIRN_TRY(open_->file.punch_hole(skipped, std::min(offset, allocated_) - skipped));
+  }
+  if (end <= allocated_ || has_holes_) return {};
+  const uint64_t upto = std::min(size_, offset + kRoomStep);
+  // Where there is no room now the write will tell.
+  if (open_->file.allocate(offset, upto - offset)) {
+    allocated_ = upto;
+  } else {
+    has_holes_ = true;
+  }
+  return {};
+}
+
 Status PartFile::write(uint64_t offset, ByteView bytes) const {
   // What is as large as this is synced on the way: it goes to the disk at once, and pushes nothing out of memory.
   const bool large = size_ >= kResumableFile;
@@ -341,6 +365,7 @@ Status PartFile::keep(uint64_t offset) {
 }
 
 Status PartFile::finish(const RestoredAttributes& about) {
+  if (reached_ < allocated_) CAIRN_TRY(open_->file.punch_hole(reached_, allocated_ - reached_));
   CAIRN_TRY(open_->file.truncate(size_));
   CAIRN_TRY(checked(open_->file.commit(attributes_of(about))));
   open_.reset();

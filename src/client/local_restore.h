@@ -58,6 +58,10 @@ Result<bool> has_content(const std::string& path, const ExpectedContent& expecte
 // From this size on an interrupted get goes on within the file.
 inline constexpr uint64_t kResumableFile = 64 * kMiB;
 
+// Of a large file so much is allocated at once: more than one write at a time may then be with the disk, which a file
+// that grows with each does not allow (ext4).
+inline constexpr uint64_t kRoomStep = 256 * kMiB;
+
 // A file on its way. `record_path`: where it is noted how far it is, in the home; the file's place and version are part
 // of its name, so a record of another version is never found.
 class PartFile {
@@ -66,13 +70,17 @@ class PartFile {
                                                 const std::string& record_path, uint64_t size);
   ~PartFile();
   uint64_t complete_up_to() const { return synced_; }
+  // Before each write, in the order of offsets: whether it may begin. If not, make_room() first.
+  bool has_room(uint64_t offset, uint64_t end);
+  // Not while that is called.
+  Status make_room(uint64_t offset, uint64_t end);
   // From several threads at once.
   Status write(uint64_t offset, ByteView bytes) const;
   // All before `offset` is written: whether that should be kept now. Where it is, a later run goes on. One thread at a
   // time.
   bool is_due(uint64_t offset) const { return size_ >= kResumableFile && offset >= synced_ + kResumableFile; }
   Status keep(uint64_t offset);
-  // Grows it to its size (a hole at the end), sets everything, gives it its name.
+  // When nothing else is under way. Grows it to its size (a hole at the end), sets everything, gives it its name.
   Status finish(const RestoredAttributes& about);
 
  private:
@@ -82,6 +90,9 @@ class PartFile {
   std::unique_ptr<Open> open_;
   std::string record_path_;
   uint64_t size_, synced_;
+  uint64_t reached_;        // in the order of offsets
+  uint64_t allocated_ = 0;  // there is room on the disk for the bytes from reached_ to here
+  bool has_holes_ = false;
 };
 
 }  // namespace cairn::client

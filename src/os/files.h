@@ -98,6 +98,10 @@ class TargetFile {
   Status write_at(uint64_t offset, ByteView bytes) const;
   // The same past the system's cache of pages where it can, as env::File says of it: for large files.
   Status write_past_cache(uint64_t offset, ByteView bytes) const;
+  // Room on the disk for bytes that will be written, and no room for bytes that will not. Code::unsupported where the
+  // file system cannot.
+  Status allocate(uint64_t offset, uint64_t size) const;
+  Status punch_hole(uint64_t offset, uint64_t size) const;
   Status truncate(uint64_t size) const;  // also to grow it over a hole at the end
   Result<FileInfo> info() const;
   Result<size_t> read_at(uint64_t offset, MutableByteView into) const;

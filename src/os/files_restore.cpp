@@ -101,6 +101,24 @@ Status TargetFile::write_past_cache(uint64_t offset, ByteView bytes) const {
   return write_at(offset + direct, bytes.subspan(direct));
 }
 
+namespace {
+Status allocate_in(int descriptor, int mode, uint64_t offset, uint64_t size, const std::string& name) {
+  const int result = retry_interrupted(
+      [&] { return ::fallocate(descriptor, mode, static_cast<off_t>(offset), static_cast<off_t>(size)); });
+  if (result == 0) return {};
+  if (errno == EOPNOTSUPP) return fail(Code::unsupported, name);
+  return fail_errno(name);
+}
+}  // namespace
+
+Status TargetFile::allocate(uint64_t offset, uint64_t size) const {
+  return allocate_in(descriptor_.get(), 0, offset, size, name_);
+}
+
+Status TargetFile::punch_hole(uint64_t offset, uint64_t size) const {
+  return allocate_in(descriptor_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size, name_);
+}
+
 Status TargetFile::truncate(uint64_t size) const {
   if (retry_interrupted([&] { return ::ftruncate(descriptor_.get(), static_cast<off_t>(size)); }) != 0) {
     return fail_errno(name_);

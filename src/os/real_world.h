@@ -26,7 +26,7 @@ struct RealWorldOptions {
   Log& log;
   // The device key's seed. May come later, by set_identity(); without it the network refuses to work.
   std::optional<crypto::Key> device_seed = std::nullopt;
-  unsigned workers = 0;   // 0: one per hardware thread
+  unsigned workers = 0;   // 0: as WorkerPool chooses
   std::string root = {};  // where relative paths of disk and meta_stores start; empty: the working folder
 };
 

@@ -384,8 +384,8 @@ size_t TlsConnection::receive(MutableByteView into) {
 size_t TlsConnection::decrypt(MutableByteView into) {
   size_t got = 0;
   const size_t limit = std::min(into.size(), kTurnBytes);
+  ERR_clear_error();
   while (got < limit) {
-    ERR_clear_error();
     size_t count = 0;
     const int done = SSL_read_ex(ssl_.get(), into.data() + got, limit - got, &count);
     if (done != 1) {
@@ -512,7 +512,6 @@ struct TlsConnection::Outgoing {
 };
 
 bool TlsConnection::encrypt(ByteView plain) {
-  ERR_clear_error();
   size_t count = 0;
   const int done = SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &count);
   if (done == 1) return true;
@@ -549,6 +548,7 @@ void TlsConnection::flush_answers() {
 }
 
 bool TlsConnection::send_some(Outgoing& outgoing) {
+  ERR_clear_error();
   while (true) {
     while (!outgoing.empty() && output_end_ + kRecordSize + kRecordOverhead <= kSendBatch) {
       const ByteView record = outgoing.next();

@@ -5,6 +5,11 @@
 
 namespace cairn::os {
 
+namespace {
+// Jobs that wait for a disk leave as many threads for those that compute.
+constexpr unsigned kWaitingJobs = 2;
+}  // namespace
+
 struct WorkerPool::Ticket final : Job, std::enable_shared_from_this<Ticket> {
   enum class State { queued, running, finished };
   State state = State::queued;           // under Impl::mutex
@@ -53,7 +58,7 @@ struct WorkerPool::Impl {
 };
 
 WorkerPool::WorkerPool(env::Executor& executor, unsigned threads) : impl_(std::make_unique<Impl>(executor)) {
-  if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency()) + 2;
+  if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency()) + kWaitingJobs;
   for (unsigned i = 0; i < threads; ++i) impl_->threads.emplace_back([impl = impl_.get()] { impl->serve(); });
 }
 

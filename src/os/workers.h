@@ -10,7 +10,7 @@ namespace cairn::os {
 
 class WorkerPool final : public env::Workers {
  public:
-  // 0: as many as the hardware runs at the same time.
+  // 0: as many as the hardware runs at the same time, and some for jobs that wait for a disk.
   explicit WorkerPool(env::Executor& executor, unsigned threads = 0);
   ~WorkerPool() override;
   WorkerPool(const WorkerPool&) = delete;

@@ -15,8 +15,9 @@ constexpr uint64_t kMostPiece = 2 * kMiB;
 
 }  // namespace
 
-ChunkReader::ChunkReader(env::World world, PackIo& packs, const content::VolumeKeys& keys, bool hashed_ids)
-    : world_(world), packs_(packs), keys_(keys), hashed_ids_(hashed_ids) {}
+ChunkReader::ChunkReader(env::World world, PackIo& packs, const content::VolumeKeys& keys, bool hashed_ids,
+                         TransferDepth depth)
+    : world_(world), packs_(packs), keys_(keys), hashed_ids_(hashed_ids), depth_(depth) {}
 
 env::Task<Result<pool::PackRef>> ChunkReader::find_pack(std::shared_ptr<ItemReader> items, PackId id) {
   if (const auto known = known_.find(id); known != known_.end()) co_return known->second;

@@ -19,7 +19,8 @@ struct ReadRun {
 
 class ChunkReader {
  public:
-  ChunkReader(env::World world, PackIo& packs, const content::VolumeKeys& keys, bool hashed_ids);
+  ChunkReader(env::World world, PackIo& packs, const content::VolumeKeys& keys, bool hashed_ids,
+              TransferDepth depth = kSparing);
 
   env::World world() const { return world_; }
 
@@ -37,8 +38,11 @@ class ChunkReader {
   env::Task<Result<std::vector<FileReader::Piece>>> read(ReadRun run);
 
   uint64_t requests() const { return requests_; }
-  // Runs that readers of files have asked for and not taken yet, of all files together.
-  size_t runs_ahead() const { return runs_ahead_; }
+  // Whether the reader of a file that has asked for so many runs and not taken them yet may ask for one more: each may
+  // have one.
+  bool may_ask(size_t ahead) const {
+    return ahead == 0 || (ahead < depth_.read_ahead && runs_ahead_ < depth_.read_ahead_of_all);
+  }
   void count_ahead(ptrdiff_t more) { runs_ahead_ += static_cast<size_t>(more); }
 
  private:
@@ -58,7 +62,8 @@ class ChunkReader {
   bool hashed_ids_;
   std::unordered_map<PackId, pool::PackRef> known_;  // pack records, at most kKnownPacks
   uint64_t requests_ = 0;
-  size_t runs_ahead_ = 0;
+  TransferDepth depth_;
+  size_t runs_ahead_ = 0;  // of all files together
 };
 
 }  // namespace cairn::volume

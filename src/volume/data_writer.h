@@ -24,7 +24,7 @@ class DataWriter {
  public:
   // What it is given outlives it; `writer` and `keys` are copied.
   DataWriter(env::World world, PackIo& packs, content::VolumeKeys keys, crypto::PrivateKey writer,
-             int compression_level, uint64_t pack_memory = kPackMemory);
+             int compression_level, uint64_t pack_memory = kSparing.pack_memory);
   ~DataWriter();
 
   // Takes a chunk; waits while too much is queued. Errors: what a pack that was sent before ended with.

@@ -26,8 +26,7 @@ class InlineReader final : public FileReader {
   Piece piece_;
 };
 
-// Runs are asked for in order and kept in order; kReadAhead of them are under way or wait to be taken, and of all files
-// that are read at once kReadAheadOfAll, but that each has one.
+// Runs are asked for in order and kept in order; how many are under way or wait to be taken: TransferDepth.
 class ExtentReader final : public FileReader {
  public:
   ExtentReader(std::shared_ptr<ItemReader> items, std::shared_ptr<ChunkReader> chunks, InodeId id, uint64_t first,
@@ -59,12 +58,8 @@ class ExtentReader final : public FileReader {
   }
 
  private:
-  bool may_ask() const {
-    return under_way_.empty() || (under_way_.size() < kReadAhead && chunks_->runs_ahead() < kReadAheadOfAll);
-  }
-
   env::Task<Status> fill() {
-    while (may_ask()) {
+    while (chunks_->may_ask(under_way_.size())) {
       if (planned_.empty()) {
         if (ended_) break;
         auto page = co_await find_extents(items_, id_, position_, last_, kExtentPage);

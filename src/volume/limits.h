@@ -2,6 +2,7 @@
 // Sizes of the volume room, each with its reason.
 
 #include "base/limits.h"
+#include "cairn/buffer.h"
 
 namespace cairn::volume {
 
@@ -35,10 +36,25 @@ inline constexpr uint32_t kMaxLinks = 0x7fffffff;
 // Neighbouring chunks of a lane are read with one request up to here: large enough that what a request costs does not
 // weigh, small enough to spread. The bit over 2 MiB lets 16 sealed extents in: a full lane of 31 is then two runs.
 inline constexpr uint32_t kReadRun = 2 * kMiB + 64 * kKiB;
-// Runs that a FileReader keeps under way: hides a round trip of 40 ms at 200 MB/s with 10 MiB.
-inline constexpr size_t kReadAhead = 12;
-// The same of all files that are read at once: of a restore's many files each would else hold as much.
-inline constexpr size_t kReadAheadOfAll = 16;
+// How much of its memory a process gives to what it moves.
+struct TransferDepth {
+  // Packs that are filled, encoded or sent. Packs of (4, 2) have 24 MiB; the first touch of memory is the dearest part of
+  // them. Two packs of a larger code may take up to kMostPackMemory.
+  uint64_t pack_memory;
+  // Runs that a FileReader keeps under way, and the same of all files that are read at once: of many each would else
+  // hold as much.
+  size_t read_ahead, read_ahead_of_all;
+  // For Buffer::keep_spare_memory().
+  uint64_t spare_memory;
+};
+// Beside other work (a backup, a drive): one pack is filled while another is sent; a round trip of 40 ms is hidden at
+// 200 MB/s.
+inline constexpr TransferDepth kSparing{
+    .pack_memory = 56 * kMiB, .read_ahead = 5, .read_ahead_of_all = 8, .spare_memory = Buffer::kSpareMemory};
+// Who moves files and does nothing else (put, get): all cores stay busy while holders wait for their disks.
+inline constexpr TransferDepth kDeep{
+    .pack_memory = 84 * kMiB, .read_ahead = 12, .read_ahead_of_all = 16, .spare_memory = 84 * kMiB};
+inline constexpr uint64_t kMostPackMemory = 104 * kMiB;
 // Nodes that a sequential walk reads ahead: less than a run.
 inline constexpr size_t kNodeReadAhead = 64;
 // Bytes of new tree nodes that go to the cache once their commit is chosen: the next one begins with them.
@@ -50,12 +66,6 @@ inline constexpr uint64_t kSealQueueBytes = 12 * kMiB;
 inline constexpr uint64_t kSealJobBytes = kMaxShardSize - kExtentSize;
 // Packs that are filled side by side, one on each worker.
 inline constexpr size_t kMostFillers = 2;
-// Memory of packs that are filled, encoded or sent: two packs of (4, 2), one filled while the other is sent; the first
-// touch of memory is the dearest part of it. Two packs of a larger code may take up to kMostPackMemory.
-inline constexpr uint64_t kPackMemory = 56 * kMiB;
-// The same for those who write and do nothing else: a third pack keeps all cores busy while holders sync the others.
-inline constexpr uint64_t kBulkPackMemory = 84 * kMiB;
-inline constexpr uint64_t kMostPackMemory = 104 * kMiB;
 // A transaction asks to be committed when its edits take this much memory.
 inline constexpr size_t kTransactionBytes = 32 * kMiB;
 // A drive's reader that goes on where the last read ended: what is asked for ahead of it, from the first step to the

@@ -58,7 +58,7 @@ TransactionImpl::TransactionImpl(TransactionHost& host)
       fresh_from_(host.numbers().unused()),
       turn_(host.world().executor, 1),
       data_(host.world(), host.packs(), host.keys(), host.writer(), host.options().compression_level,
-            host.options().pack_memory) {
+            host.options().depth.pack_memory) {
   items_ = std::make_shared<OverlayItems>(
       overlay_, [this] { return host_.items(base_); }, [this](std::string_view key) { return fresh(key); });
   placed_items_ = std::make_shared<PlacedItems>(*this);

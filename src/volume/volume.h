@@ -25,7 +25,7 @@ struct VolumeOptions {
   bool deduplicates = false;           // chunk IDs by content and content-defined chunks; else random and fixed
   uint32_t extent_size = kExtentSize;  // of fixed extents
   int compression_level = 1;
-  uint64_t pack_memory = kPackMemory;  // of packs that a writer of this volume has under way
+  TransferDepth depth = kSparing;
   size_t node_cache_bytes = 32 * kMiB;
   // File with the highest head seen here, made when it is not there; empty: no such check.
   std::string high_water_path;

@@ -29,7 +29,7 @@ class VolumeImpl final : public Volume, public SnapshotHost {
         options_(std::move(options)),
         cache_(world.executor, packs_, keys_, options_.node_cache_bytes),
         tree_(cache_, keys_),
-        chunks_(std::make_shared<ChunkReader>(world, packs_, keys_, options_.deduplicates)),
+        chunks_(std::make_shared<ChunkReader>(world, packs_, keys_, options_.deduplicates, options_.depth)),
         numbers_(world.random),
         mark_(world, options_.high_water_path),
         fork_note_(world, options_.high_water_path.empty() ? "" : options_.high_water_path + ".fork"),

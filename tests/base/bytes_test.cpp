@@ -6,6 +6,7 @@
 
 #include "base/crc32c.h"
 #include "base/ids.h"
+#include "base/large_memory.h"
 
 namespace cairn {
 
@@ -101,6 +102,40 @@ TEST_CASE("large buffers begin at a page, also when their memory served another 
       CHECK((buffer.data()[0] == round && buffer.data()[buffer.size() - 1] == round));
     if (round == 1) Buffer::release_spare_memory();
   }
+}
+
+namespace {
+int taken = 0, given = 0;
+}
+
+TEST_CASE("as much memory of buffers that went is kept for the next ones as was asked for") {
+  set_large_memory({.take =
+                        [](size_t size) {
+                          ++taken;
+                          return std::aligned_alloc(kPageAlignment, size);
+                        },
+                    .give =
+                        [](void* memory, size_t) {
+                          ++given;
+                          std::free(memory);
+                        }});
+  const auto use = [](size_t count) {
+    std::vector<Buffer> buffers;
+    for (size_t i = 0; i < count; ++i) buffers.emplace_back(kLargeBlock);
+  };
+  Buffer::release_spare_memory();
+  Buffer::keep_spare_memory(10 * kLargeBlock);
+  use(12);
+  if (taken == 0) return;  // under a sanitizer none is kept
+  CHECK(taken == 12);
+  CHECK(given == 2);
+  use(10);
+  CHECK(taken == 12);
+  Buffer::keep_spare_memory(4 * kLargeBlock);
+  CHECK(given == 8);
+  Buffer::release_spare_memory();
+  CHECK(given == 12);
+  Buffer::keep_spare_memory(Buffer::kSpareMemory);
 }
 
 TEST_CASE("CRC-32C gives its known values") {

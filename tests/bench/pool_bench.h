@@ -2,6 +2,7 @@
 // End to end: put and get through daemons (six, as a rule) of their own processes on this machine, with the CPU time of
 // all of them.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,15 +28,14 @@ struct PoolStep {
   double client_cpu = 0, daemons_cpu = 0;  // seconds
   double limit_cpu = 0;                    // what the stages alone imply; 0: not comparable
   double cores = 0;       // that all processes kept busy, from the client's start to its end
-  double disk_alone = 0;  // bytes a second that the disk does of it when it does nothing else; 0: not comparable
+  std::optional<double> disk_busy;  // the part of that time in which the disk had something to do; where it is known
   uint64_t packs = 0, requests = 0, wire_bytes = 0;
   ReadFigures data_reads, tree_reads;
   uint64_t raced = 0;
   uint64_t client_peak = 0, daemons_peak = 0;  // bytes of memory in this step: of the client; of the largest daemon
-  std::vector<double> ratios, all_cores, all_of_disk;  // of all rounds
+  std::vector<double> ratios, all_cores;  // of all rounds
 
   double ratio() const { return (client_cpu + daemons_cpu) / limit_cpu; }
-  double of_disk() const { return static_cast<double>(bytes) / seconds / disk_alone; }
 };
 
 struct PoolReportFigures {

@@ -233,49 +233,6 @@ class Bench {
       }
     });
     add("client: read of the source (cached)", source, {.put = 1, .backup = 1});
-    stores.clear();
-    target->reset();
-    disk_alone(disk);
-  }
-
-  // What the disk does in a put and in a get, all of it at the same time and nothing else: six stores at once, each with
-  // one request under way, and in a get the target beside them.
-  void disk_alone(os::PosixDisk& disk) {
-    const uint64_t each = data_.size();
-    std::vector<std::unique_ptr<env::File>> files;  // six stores and the target
-    std::vector<Buffer> memory;
-    for (size_t i = 0; i <= kStores; ++i) {
-      auto file = disk.open(fmt::format("alone{}", i), env::OpenMode::create);
-      CAIRN_ASSERT(file);
-      files.push_back(std::move(*file));
-      memory.push_back(Buffer::copy_of(ByteView(data_).first(kMaxShardSize)));
-    }
-    const auto at_once = [&](size_t threads, auto work) {
-      std::vector<std::jthread> running;
-      for (size_t i = 0; i < threads; ++i) running.emplace_back([&work, i] { work(i); });
-    };
-    const auto write_in = [&](size_t i, size_t step, uint64_t bytes, bool sync_each) {
-      CAIRN_ASSERT(files[i]->truncate(0) && (!sync_each || files[i]->allocate(0, bytes)));
-      for (uint64_t at = 0; at < bytes; at += step) {
-        const ByteView piece = memory[i].view().first(step);
-        CAIRN_ASSERT(files[i]->write_past_cache(at, {&piece, 1}) && (!sync_each || files[i]->sync()));
-      }
-      CAIRN_ASSERT(files[i]->sync());
-    };
-    const Rate put = measure(kStores * each, rounds_, [&] {
-      at_once(kStores, [&](size_t i) { write_in(i, kMaxShardSize, each, true); });
-    });
-    const Rate get = measure(kStores * each, rounds_, [&] {
-      at_once(kStores + 1, [&](size_t i) {
-        if (i == kStores) return write_in(i, kRun, kStores * each, false);
-        for (uint64_t at = 0; at < each; at += kRun) {
-          const auto got = files[i]->read_past_cache(at, memory[i].span().first(kRun));
-          CAIRN_ASSERT(got && *got == kRun);
-        }
-      });
-    });
-    report_.disk_alone = {
-        .put = put.per_wall_second / stored_, .backup = put.per_wall_second / stored_, .get = get.per_wall_second};
   }
 
   int rounds_;
@@ -322,8 +279,6 @@ std::string to_text(const StageReport& report) {
   text += fmt::format("{:<62} {:>9.0f} {:>9.0f} {:>9.0f}\n",
                       fmt::format("the limit that this implies with all {} cores, MB/s", cores), limit(sum.put),
                       limit(sum.backup), limit(sum.get));
-  text += fmt::format("{:<62} {:>9.0f} {:>9.0f} {:>9.0f}\n", "what the disk alone does of it, MB/s",
-                      report.disk_alone.put / 1e6, report.disk_alone.backup / 1e6, report.disk_alone.get / 1e6);
   text += fmt::format("TLS: {:.0f} round trips/s one at a time, {:.0f} handshakes/s\n", report.round_trips_per_second,
                       report.handshakes_per_second);
   return text;
@@ -344,7 +299,6 @@ std::string to_json(const StageReport& report) {
                               {"input_bytes_per_user_byte", weights_json(weights)}});
   }
   json["cpu_seconds_per_byte"] = weights_json(report.cpu_seconds_per_byte());
-  json["disk_alone_bytes_per_second"] = weights_json(report.disk_alone);
   json["tls_round_trips_per_second"] = report.round_trips_per_second;
   json["tls_handshakes_per_second"] = report.handshakes_per_second;
   return json.dump(2) + "\n";

@@ -30,9 +30,6 @@ struct Stage {
 struct StageReport {
   StageOptions options;
   std::vector<Stage> stages;
-  // User bytes a second, by the clock, that the disk takes and gives when it does its part of the work and no processor
-  // does any: a get reads from all stores and writes the target at the same time.
-  Weights disk_alone;
   double round_trips_per_second = 0;  // 64 bytes there and back in one session, one at a time
   double handshakes_per_second = 0;   // mutual TLS, both ends
 

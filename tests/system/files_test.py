@@ -51,10 +51,17 @@ class Files(PoolTest):
             file.write(b"begin")
             file.seek(300 << 20)
             file.write(b"end")
+        with open(tree / "islands", "wb") as file:
+            for at in (1, 7, 90, 91, 280):
+                file.seek(at << 20)
+                file.write(os.urandom(1 << 20))
+            file.truncate(301 << 20)
         os.utime(tree / "sub", ns=(1, 1234567890123456789))
         self.round_trip(tree, "zoo")
         holes = os.stat(self.folder("out") / "sparse")
         self.assertLess(holes.st_blocks * 512, 8 << 20, "the hole came back as a hole")
+        islands = os.stat(self.folder("out") / "islands")
+        self.assertLess(islands.st_blocks * 512, 8 << 20, "all the holes came back as holes")
 
     def test_a_second_put_moves_nothing_and_a_changed_file_alone(self):
         tree = self.folder("tree")

@@ -177,7 +177,7 @@ TEST_CASE("many files that are read at once hold no more than a few runs each") 
   t.sim.run_for(std::chrono::minutes(1));
   // One run each, which was taken, and what is read ahead of all.
   const uint64_t asked = t.pool.read_bytes - before;
-  CHECK(asked <= (kFiles + kReadAheadOfAll) * kReadRun);
+  CHECK(asked <= (kFiles + kSparing.read_ahead_of_all) * kReadRun);
   CHECK(asked >= kFiles * kReadRun / 2);
   readers.resize(kFiles / 2);  // who gives up leaves room
   for (size_t i = 0; i < kFiles / 2; ++i) {

@@ -13,7 +13,7 @@ Uploader::Uploader(VolumeHost& host, Staging& staging, ChunkCache& chunks, const
       turn_(host.world().executor, 1),
       changed_(host.world().executor),
       writer_(host.world(), host.packs(), host.keys(), host.writer(), host.options().compression_level,
-              host.options().pack_memory),
+              host.options().depth.pack_memory),
       group_(host.world().executor) {
   writer_.set_head_sequence(host.current()->state.sequence);
 }
