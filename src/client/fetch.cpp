@@ -38,7 +38,7 @@ class Fetcher::Writes {
     while (under_way_ > 0 && owner_.writes_ >= kWritesAtOnce) co_await owner_.write_ended_.wait();
     if (!status_) co_return status_;
     const uint64_t end = piece.offset + piece.bytes.size();
-    if (!part_.has_room(piece.offset, end)) {
+    if (!part_.take_on(piece.offset, end)) {
       auto made = co_await owner_.world_.workers.run([&] { return part_.make_room(piece.offset, end); });
       if (!made) co_return made;
     }
@@ -101,7 +101,7 @@ class Fetcher::Writes {
 
 env::Task<Status> Fetcher::fetch(FetchedFile file, const RestoredAttributes& about, Fetch& fetch) {
   auto opened = co_await world_.workers.run(
-      [&] { return PartFile::open(world_.disk, file.path, file.record_path, about.inode.size); });
+      [&] { return PartFile::open(world_.disk, file.path, file.record, about.inode.size); });
   if (!opened) co_return fail(std::move(opened.error()));
   PartFile& part = **opened;
   fetch.resumed = part.complete_up_to();
@@ -113,6 +113,7 @@ env::Task<Status> Fetcher::fetch(FetchedFile file, const RestoredAttributes& abo
     auto piece = co_await (*reader)->next();
     if (!piece) {
       fetch.missing_from = at;
+      static_cast<void>(co_await writes.finish());  // what is under way counts for a later run
       co_return fail(std::move(piece.error()));
     }
     if (!*piece) break;
@@ -129,15 +130,14 @@ env::Task<Status> Fetcher::fetch(FetchedFile file, const RestoredAttributes& abo
   co_return done;
 }
 
-std::string record_path_of(const Core& core, volume::InodeId inode, const volume::Inode& about,
-                           std::string_view where) {
-  Bytes text = to_bytes(core.identity().pool.view());
-  append_be64(text, inode);
-  append_be64(text, about.version);
-  append_be64(text, about.size);
-  append_be64(text, static_cast<uint64_t>(about.mtime));
-  append(text, as_bytes(where));
-  return core.home().file("gets/" + crypto::sha256(text).hex());
+PartRecord part_record(const Core& core, volume::InodeId inode, const volume::Inode& about, std::string_view path) {
+  Bytes version = to_bytes(core.identity().pool.view());
+  append_be64(version, inode);
+  append_be64(version, about.version);
+  append_be64(version, about.size);
+  append_be64(version, static_cast<uint64_t>(about.mtime));
+  return {.path = core.home().file("gets/" + crypto::sha256(as_bytes(path)).hex()),
+          .key = crypto::sha256(version).hex()};
 }
 
 }  // namespace cairn::client

@@ -11,8 +11,8 @@ namespace cairn::client {
 env::Task<Result<RestoredAttributes>> attributes_of(const volume::View& view, volume::InodeId id, volume::Inode about);
 
 struct FetchedFile {
-  std::string path;         // where it goes
-  std::string record_path;  // of record_path_of()
+  std::string path;   // where it goes
+  PartRecord record;  // of part_record()
   volume::InodeId inode = 0;
 };
 // What came of it, also of one that failed.
@@ -41,8 +41,7 @@ class Fetcher {
   env::Signal write_ended_;
 };
 
-// Where it is noted how far a large file is. The name says which version of which file goes where: what was fetched of
-// another is of no use.
-std::string record_path_of(const Core& core, volume::InodeId inode, const volume::Inode& about, std::string_view where);
+// The record of a large file that goes to this absolute path: what was fetched of another version is of no use.
+PartRecord part_record(const Core& core, volume::InodeId inode, const volume::Inode& about, std::string_view path);
 
 }  // namespace cairn::client

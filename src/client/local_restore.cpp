@@ -290,10 +290,10 @@ struct PartFile::Open {
   os::TargetFile file;
 };
 
-PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, std::string record_path, uint64_t size, uint64_t synced)
+PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, PartRecord record, uint64_t size, uint64_t synced)
     : disk_(disk),
       open_(std::move(open)),
-      record_path_(std::move(record_path)),
+      record_(std::move(record)),
       size_(size),
       synced_(synced),
       reached_(synced) {}
@@ -303,50 +303,60 @@ PartFile::~PartFile() {
   if (open_ && synced_ == 0) (void)open_->file.discard();
 }
 
-Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::string& path,
-                                                 const std::string& record_path, uint64_t size) {
+Result<std::unique_ptr<PartFile>> PartFile::open(env::Disk& disk, const std::string& path, PartRecord record,
+                                                 uint64_t size) {
   uint64_t synced = 0;
+  bool recorded = false;
   if (size >= kResumableFile) {
-    if (auto record = env::read_file(disk, record_path, 64); record) {
-      const auto text = as_text(*record);
-      std::from_chars(text.data(), text.data() + text.size(), synced);
+    if (auto text = env::read_file(disk, record.path, 256); text) {
+      recorded = true;
+      const std::string_view words = as_text(*text);
+      if (words.starts_with(record.key + " ")) {
+        std::from_chars(words.data() + record.key.size() + 1, words.data() + words.size(), synced);
+      }
     }
   }
   auto place = os::open_parent(path);
   if (!place) return fail(std::move(place.error()));
-  auto file = place->folder.make_file(place->name, synced > 0);
+  const bool resume = synced > 0;
+  auto file = place->folder.make_file(place->name, resume);
   if (!file) return fail(std::move(file.error()));
-  if (synced > 0) {
+  if (resume) {
     auto info = file->info();
     if (!info) return fail(std::move(info.error()));
-    if (info->size < synced) {  // somebody took it away
-      synced = 0;
-      CAIRN_TRY(file->truncate(0));
-    }
+    if (info->size < synced || size < synced) synced = 0;  // somebody took it away
+    CAIRN_TRY(file->truncate(synced));                     // also the room that was made for more
+  }
+  if (recorded && synced == 0) {
+    CAIRN_TRY(disk.remove(record.path));
+    CAIRN_TRY(disk.sync_dir(record.path.substr(0, record.path.rfind('/'))));
   }
   auto open = std::make_unique<Open>(std::move(*place), std::move(*file));
-  return std::unique_ptr<PartFile>(new PartFile(disk, std::move(open), record_path, size, synced));
+  return std::unique_ptr<PartFile>(new PartFile(disk, std::move(open), std::move(record), size, synced));
 }
 
-bool PartFile::has_room(uint64_t offset, uint64_t end) {
-  if (size_ >= kResumableFile && (offset != reached_ || (end > allocated_ && !has_holes_))) return false;
+bool PartFile::take_on(uint64_t offset, uint64_t end) {
+  if (size_ >= kResumableFile && (offset != reached_ || (end > allocated_ && room_ahead_))) return false;
   reached_ = end;
   return true;
 }
 
+// Room that turns out to be a hole, or more than the disk has, is given back; where the file system cannot do that
+// (vfat), none is made.
 Status PartFile::make_room(uint64_t offset, uint64_t end) {
+  const os::TargetFile& file = open_->file;
   const uint64_t skipped = std::exchange(reached_, end);
   if (offset > skipped) {
-    has_holes_ = true;  // it is written as it comes from now on: nobody knows where the next hole is
-    if (allocated_ > skipped) CAIRN_TRY(open_->file.punch_hole(skipped, std::min(offset, allocated_) - skipped));
+    room_ahead_ = false;  // nobody knows where the next hole is
+    if (allocated_ > skipped) CAIRN_TRY(file.punch_hole(skipped, std::min(offset, allocated_) - skipped));
   }
-  if (end <= allocated_ || has_holes_) return {};
+  if (end <= allocated_ || !room_ahead_) return {};
   const uint64_t upto = std::min(size_, offset + kRoomStep);
-  // Where there is no room now the write will tell.
-  if (open_->file.allocate(offset, upto - offset)) {
+  if (file.punch_hole(offset, upto - offset) && file.allocate(offset, upto - offset)) {
     allocated_ = upto;
   } else {
-    has_holes_ = true;
+    room_ahead_ = false;
+    (void)file.punch_hole(offset, upto - offset);  // it may have got a part; the writes will tell what is wrong
   }
   return {};
 }
@@ -359,7 +369,7 @@ Status PartFile::write(uint64_t offset, ByteView bytes) const {
 
 Status PartFile::keep(uint64_t offset) {
   CAIRN_TRY(open_->file.sync());
-  CAIRN_TRY(env::write_file(disk_, record_path_, as_bytes(fmt::format("{}", offset))));
+  CAIRN_TRY(env::write_file(disk_, record_.path, as_bytes(fmt::format("{} {}", record_.key, offset))));
   synced_ = offset;
   return {};
 }
@@ -369,7 +379,7 @@ Status PartFile::finish(const RestoredAttributes& about) {
   CAIRN_TRY(open_->file.truncate(size_));
   CAIRN_TRY(checked(open_->file.commit(attributes_of(about))));
   open_.reset();
-  if (auto gone = disk_.remove(record_path_); !gone && gone.error().code != Code::not_found) return gone;
+  if (auto gone = disk_.remove(record_.path); !gone && gone.error().code != Code::not_found) return gone;
   return {};
 }
 

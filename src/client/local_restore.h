@@ -62,17 +62,25 @@ inline constexpr uint64_t kResumableFile = 64 * kMiB;
 // that grows with each does not allow (ext4).
 inline constexpr uint64_t kRoomStep = 256 * kMiB;
 
-// A file on its way. `record_path`: where it is noted how far it is, in the home; the file's place and version are part
-// of its name, so a record of another version is never found.
+// Where it is noted how far a large file is: one record for each place that files are brought to, in the home, which
+// says of which version of which file the part there is. Text: the key, a space, the bytes that are there for good.
+struct PartRecord {
+  std::string path;
+  std::string key;  // without a space
+};
+
+// A file on its way.
 class PartFile {
  public:
-  static Result<std::unique_ptr<PartFile>> open(env::Disk& disk, const std::string& path,
-                                                const std::string& record_path, uint64_t size);
+  // Goes on with what the record speaks of. If that is nothing, or another file, it begins anew, and no record is left
+  // that could speak of what is written from then on.
+  static Result<std::unique_ptr<PartFile>> open(env::Disk& disk, const std::string& path, PartRecord record,
+                                                uint64_t size);
   ~PartFile();
   uint64_t complete_up_to() const { return synced_; }
-  // Before each write, in the order of offsets: whether it may begin. If not, make_room() first.
-  bool has_room(uint64_t offset, uint64_t end);
-  // Not while that is called.
+  // Before each write, in the order of offsets: false when it has to be make_room() that takes these bytes on.
+  bool take_on(uint64_t offset, uint64_t end);
+  // Blocks; nothing is taken on meanwhile.
   Status make_room(uint64_t offset, uint64_t end);
   // From several threads at once.
   Status write(uint64_t offset, ByteView bytes) const;
@@ -85,14 +93,14 @@ class PartFile {
 
  private:
   struct Open;
-  PartFile(env::Disk& disk, std::unique_ptr<Open> open, std::string record_path, uint64_t size, uint64_t synced);
+  PartFile(env::Disk& disk, std::unique_ptr<Open> open, PartRecord record, uint64_t size, uint64_t synced);
   env::Disk& disk_;
   std::unique_ptr<Open> open_;
-  std::string record_path_;
+  PartRecord record_;
   uint64_t size_, synced_;
   uint64_t reached_;        // in the order of offsets
   uint64_t allocated_ = 0;  // there is room on the disk for the bytes from reached_ to here
-  bool has_holes_ = false;
+  bool room_ahead_ = true;  // is made; not for a file with holes, nor where that cannot be undone
 };
 
 }  // namespace cairn::client

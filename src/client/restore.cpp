@@ -327,7 +327,7 @@ class Restorer {
     auto done =
         co_await fetcher_.fetch(
             {.path = wanted.path,
-             .record_path = record_path_of(core_, wanted.inode, wanted.about, "restore " + wanted.path),
+             .record = part_record(core_, wanted.inode, wanted.about, wanted.path),
              .inode = wanted.inode},
             about, fetch);
     report_.resumed_bytes += fetch.resumed;

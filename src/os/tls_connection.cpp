@@ -47,7 +47,7 @@ void NetworkShared::give_buffer(BufferPtr buffer) {
 }
 
 env::Workers& NetworkShared::helpers() {
-  if (!helper_pool) helper_pool.emplace(loop);
+  if (!helper_pool) helper_pool.emplace(loop, cores);
   return *helper_pool;
 }
 
@@ -88,6 +88,7 @@ void NetworkShared::shut_down() {
   }
   ended = true;
   for (const auto& connection : alive) connection->end_now();
+  if (std::ranges::none_of(alive, [](const auto& connection) { return connection->helped_; })) helper_pool.reset();
 }
 
 // ---- OpenSSL's way to the buffers ----
@@ -196,6 +197,7 @@ struct TlsConnection::Help {
 
 void TlsConnection::after_help() {
   settle();
+  if (closed_here_) say_goodbye();
   if (doomed_) {
     Error error = std::move(*doomed_);
     doomed_.reset();
@@ -401,7 +403,6 @@ size_t TlsConnection::decrypt_here(MutableByteView into) {
   const size_t got = decrypt(into);
   settle();
   flush_answers();
-  turn_bytes_ += got;
   return got;
 }
 
@@ -428,6 +429,7 @@ size_t TlsConnection::take_unread(MutableByteView into) {
   const size_t count = std::min(into.size(), unread_.size());
   std::copy_n(unread_.begin(), count, into.begin());
   unread_.erase(unread_.begin(), unread_.begin() + static_cast<ptrdiff_t>(count));
+  if (unread_.empty()) unread_ = {};
   return count;
 }
 
@@ -442,7 +444,7 @@ env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView int
   const bool many = wanted >= kHelpedBytes;
   while (true) {
     while (self->helped_) co_await self->free_.wait();  // with the writer's helper
-    if (!self->unread_.empty()) co_return self->take_unread(into);
+    if (!self->unread_.empty() && !self->closed_here_) co_return self->take_unread(into);
     if (self->failure_) co_return fail(*self->failure_);
     if (self->clean_end_) co_return size_t{0};
     size_t got = 0;
@@ -451,7 +453,10 @@ env::Task<Result<size_t>> TlsConnection::read_some(Ptr self, MutableByteView int
     } else {
       got = self->decrypt_here(into);
     }
-    if (got > 0) co_return got;
+    if (got > 0 && !self->closed_here_) {
+      self->turn_bytes_ += got;
+      co_return got;
+    }
     if (self->failure_ || self->clean_end_) continue;
     // Of the record that has arrived in part less than the whole is still to come.
     constexpr size_t kInPart = kRecordSize + kRecordOverhead;
@@ -631,12 +636,17 @@ void TlsConnection::end_now() {
 
 void TlsConnection::close() {
   if (failure_ || doomed_) return;
-  if (established_ && !writing_ && !helped_ && ssl_) {
-    ERR_clear_error();
-    SSL_shutdown(ssl_.get());  // close_notify into the output; linger_step() sends it
-    ERR_clear_error();
-  }
+  closed_here_ = true;
+  if (!helped_) say_goodbye();
   fail_with({Code::closed, "closed here"});
+}
+
+// close_notify goes into the output; linger_step() sends it.
+void TlsConnection::say_goodbye() {
+  if (!established_ || writing_ || failure_ || !ssl_) return;
+  ERR_clear_error();
+  SSL_shutdown(ssl_.get());
+  ERR_clear_error();
 }
 
 void TlsConnection::linger_step() {

@@ -8,7 +8,7 @@
 // One stream's cipher runs on the strand. As soon as several move much at the same time it would be the strand that all
 // of them wait for; then helpers, threads of the network's own, decrypt, encrypt and make the system calls for large
 // reads and writes. A connection is with one thread at a time: while a helper has it (helped_), the strand leaves alone
-// its SSL object, its buffers and its descriptor, and what ends the connection takes effect when it is given back.
+// its SSL object and its buffers, nor closes its descriptor, and what ends the connection takes effect when it is given back.
 
 #include <openssl/ssl.h>
 
@@ -40,7 +40,7 @@ struct NetworkShared {
   // Ends the connections whose time to linger is over, oldest first; then sets the timer for the next.
   void sweep_lingering();
   void linger(std::shared_ptr<TlsConnection> connection);
-  // Nothing runs afterwards: all connections are closed.
+  // All connections are closed, those that are with a helper as soon as they come back. No new ones afterwards.
   void shut_down();
   // Notes that this connection moves much now; whether another one does so too, and helpers are of use.
   bool moves_beside_another(const TlsConnection* connection);
@@ -88,7 +88,7 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
 
   // Says goodbye and leaves the socket to linger.
   void close();
-  // Ends everything at once; what waits, and all that comes, fails with this error.
+  // Ends everything at once, or as soon as a helper gives it back; what waits, and all that comes, fails with this error.
   void fail_with(Error error);
 
   // The network ends: nothing is said any more.
@@ -116,6 +116,7 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   void set_low_water(size_t bytes);
   void learn_low_water(Duration waited);
   void after_help();
+  void say_goodbye();
 
   // On the strand or by a helper; what goes wrong is left in trouble_.
   size_t receive(MutableByteView into);  // 0: nothing there now, the end (input_over_), or an error (receive_error_)
@@ -158,6 +159,7 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
   std::optional<Error> failure_;
   std::optional<Error> trouble_;  // why the connection fails when this is settled
   bool helped_ = false;
+  bool closed_here_ = false;
   std::optional<Error> doomed_;  // why it fails when it comes back from its helper
   Bytes unread_;                 // what a helper decrypted for a read that was given up
   env::Signal free_;             // it has come back

@@ -114,9 +114,11 @@ inline constexpr Duration kWatchPeriod = std::chrono::seconds(5);
 // A write may take this long and as much for each byte: 50 kB/s is the slowest line that is still of use.
 inline constexpr Duration kWritePatience = std::chrono::seconds(20);
 inline constexpr Duration kSlowestByte = std::chrono::microseconds(20);
-// A payload is given to the stream in slices, so that it shows that a slow line still takes something; large enough that
-// it pays to have one encrypted by another thread.
-inline constexpr size_t kWriteSlice = 1 * kMiB;
+// A payload is given to the stream in slices, so that it shows that a slow line still takes something. On a line that
+// took the last one at once they are larger: a thread beside the strand may have that much to encrypt.
+inline constexpr size_t kWriteSlice = 256 * kKiB;
+inline constexpr size_t kFastWriteSlice = 1 * kMiB;
+inline constexpr Duration kFastWrite = std::chrono::milliseconds(50);
 // What the peer's machine must have taken between two looks (kWatchPeriod) to count as progress: 3 kB/s. Less is what
 // gossip alone brings to a machine whose process hangs.
 inline constexpr uint64_t kLeastProgress = 16 * kKiB;

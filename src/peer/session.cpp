@@ -289,26 +289,19 @@ env::Task<void> Session::write_loop(Session* self) {
 env::Task<Status> Session::write_parts(std::vector<ByteView> parts) {
   std::vector<ByteView> slice;
   size_t size = 0;
-  const auto write_slice = [&] {
-    write_due_ = world_.clock.now() + kWritePatience + kSlowestByte * static_cast<int64_t>(size);
-    return stream_->write(std::exchange(slice, {}));
-  };
-  for (ByteView part : parts) {
-    while (!part.empty()) {
-      const size_t some = std::min(part.size(), kWriteSlice - size);
-      slice.push_back(part.first(some));
-      part = part.subspan(some);
-      size += some;
-      if (size < kWriteSlice) continue;
-      auto written = co_await write_slice();
-      if (!written) co_return written;
-      written_ += std::exchange(size, 0);
-    }
-  }
-  if (!slice.empty()) {
-    auto written = co_await write_slice();
+  for (auto part = parts.begin(); part != parts.end();) {
+    const size_t some = std::min(part->size(), write_slice_ - size);
+    slice.push_back(part->first(some));
+    *part = part->subspan(some);
+    size += some;
+    if (part->empty()) ++part;
+    if (size < write_slice_ && part != parts.end()) continue;
+    const Time begun = world_.clock.now();
+    write_due_ = begun + kWritePatience + kSlowestByte * static_cast<int64_t>(size);
+    auto written = co_await stream_->write(std::exchange(slice, {}));
     if (!written) co_return written;
-    written_ += size;
+    written_ += std::exchange(size, 0);
+    write_slice_ = world_.clock.now() - begun < kFastWrite ? kFastWriteSlice : kWriteSlice;
   }
   co_return Status{};
 }

@@ -64,7 +64,7 @@ inline constexpr uint64_t kSealQueueBytes = 12 * kMiB;
 // What one sealing job takes: some 10 ms of work. As many extents as a lane takes, when they do not compress, so that
 // what follows in the file follows in the lane as well, and is read in two runs.
 inline constexpr uint64_t kSealJobBytes = kMaxShardSize - kExtentSize;
-// Packs that are filled side by side, one on each worker.
+// Packs that are filled side by side.
 inline constexpr size_t kMostFillers = 2;
 // A transaction asks to be committed when its edits take this much memory.
 inline constexpr size_t kTransactionBytes = 32 * kMiB;

@@ -30,8 +30,8 @@ struct Place {
   Place& operator=(const Place&) = delete;
 
   std::string path() const { return (folder / "film").string(); }
-  std::unique_ptr<PartFile> open(uint64_t size) {
-    auto part = PartFile::open(disk, path(), (folder / "record").string(), size);
+  std::unique_ptr<PartFile> open(uint64_t size, const std::string& version = "A") {
+    auto part = PartFile::open(disk, path(), {.path = (folder / "record").string(), .key = version}, size);
     REQUIRE(part);
     return std::move(*part);
   }
@@ -61,7 +61,7 @@ Buffer piece_of(uint64_t offset) {
 }
 
 void add(PartFile& part, uint64_t offset) {
-  if (!part.has_room(offset, offset + kPiece)) REQUIRE(part.make_room(offset, offset + kPiece));
+  if (!part.take_on(offset, offset + kPiece)) REQUIRE(part.make_room(offset, offset + kPiece));
   REQUIRE(part.write(offset, piece_of(offset)));
 }
 
@@ -125,37 +125,75 @@ TEST_CASE("there is room ahead for the writes of a large file, and a small one g
   const auto files = place.files();
   REQUIRE(files.size() == 1);
   CHECK(place.used(files[0]) >= kRoomStep);
-  CHECK(large->has_room(kPiece, 2 * kPiece));
-  CHECK_FALSE(large->has_room(2 * kPiece, kRoomStep + kPiece));
+  CHECK(large->take_on(kPiece, 2 * kPiece));
+  CHECK_FALSE(large->take_on(2 * kPiece, kRoomStep + kPiece));
   large.reset();
   CHECK(place.files().empty());  // nothing of it was kept
   auto small = place.open(kResumableFile - 1);
-  CHECK(small->has_room(0, kPiece));
+  CHECK(small->take_on(0, kPiece));
   REQUIRE(small->write(0, piece_of(0)));
   CHECK(place.used(place.files()[0]) < 4 * kPiece);
 }
 
-TEST_CASE("a part that was kept is gone on with, and has no holes where there were none") {
+namespace {
+// The first 100 MiB, of which 70 are kept.
+void begin(Place& place, const std::string& version) {
+  auto part = place.open(kSize, version);
+  REQUIRE(part->complete_up_to() == 0);
+  for (uint64_t at = 0; at < 100 * kMiB; at += kPiece) add(*part, at);
+  CHECK(part->is_due(70 * kMiB));
+  REQUIRE(part->keep(70 * kMiB));
+  CHECK_FALSE(part->is_due(100 * kMiB));
+}
+}  // namespace
+
+TEST_CASE("a part that was kept is gone on with, and what comes next may be a hole") {
   Place place;
-  std::set<uint64_t> pieces;
-  {
-    auto part = place.open(kSize);
-    for (uint64_t at = 0; at < 100 * kMiB; at += kPiece) {
-      add(*part, at);
-      pieces.insert(at);
-    }
-    CHECK(part->is_due(70 * kMiB));
-    REQUIRE(part->keep(70 * kMiB));
-    CHECK_FALSE(part->is_due(100 * kMiB));
-  }
+  begin(place, "A");
+  const uint64_t next = GENERATE(70, 90, 200, 599) * kMiB;
   auto part = place.open(kSize);
   REQUIRE(part->complete_up_to() == 70 * kMiB);
-  for (uint64_t at = 70 * kMiB; at < kSize; at += kPiece) {
+  std::set<uint64_t> pieces;
+  for (uint64_t at = 0; at < 70 * kMiB; at += kPiece) pieces.insert(at);
+  for (uint64_t at = next; at < kSize; at += kPiece) {
     add(*part, at);
     pieces.insert(at);
   }
   REQUIRE(part->finish(attributes(kSize)));
   check(place, kSize, pieces);
+  CHECK(place.used(place.path()) <= pieces.size() * kPiece + 1 * kMiB);
+}
+
+TEST_CASE("a record speaks of nothing but the part that is there") {
+  Place place;
+  begin(place, "A");
+  const auto only_part = [&] {
+    for (const auto& file : place.files()) {
+      if (file.filename() != "record") return file;
+    }
+    return fs::path();
+  };
+  SECTION("another version was begun in its place") {
+    begin(place, "B");
+    CHECK(place.open(kSize, "A")->complete_up_to() == 0);
+  }
+  SECTION("another version was begun and nothing of it kept") {
+    auto other = place.open(kSize, "B");
+    add(*other, 0);  // the file has its full length at once
+    CHECK_FALSE(fs::exists(place.folder / "record"));
+  }
+  SECTION("the part is gone, and what was begun anew was not kept") {
+    fs::remove(only_part());
+    auto again = place.open(kSize, "A");
+    REQUIRE(again->complete_up_to() == 0);
+    add(*again, 0);
+    CHECK_FALSE(fs::exists(place.folder / "record"));
+  }
+  SECTION("the part was cut") {
+    fs::resize_file(only_part(), 60 * kMiB);
+    CHECK(place.open(kSize, "A")->complete_up_to() == 0);
+    CHECK_FALSE(fs::exists(place.folder / "record"));
+  }
 }
 
 }  // namespace cairn::client

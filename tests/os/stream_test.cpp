@@ -224,6 +224,13 @@ struct Streams {
   bool were_helped() {
     return std::thread::hardware_concurrency() < 2 || (bench.network(0).helped() > 0 && bench.network(1).helped() > 0);
   }
+  // Until some work was done, and any moment longer.
+  env::Task<void> at_work(env::Prng& prng) {
+    const uint64_t enough = std::thread::hardware_concurrency() < 2 ? 0 : 1 + prng.below(40);
+    const bool helped = co_await until(bench.loop(), [&] { return bench.network(0).helped() >= enough; });
+    CHECK(helped);
+    co_await env::sleep_for(bench.loop(), std::chrono::microseconds(prng.below(1000)));
+  }
 };
 
 // One read that wants all of `into`. 0 when it was given up after `patience`: it has then lost nothing.
@@ -297,7 +304,6 @@ TEST_CASE("streams may end at any time while others work for them") {
   for (uint64_t seed = 0; seed < 30; ++seed) {
     CAPTURE(seed);
     Streams streams(3);
-    NullLog log;
     streams.bench.run([](Streams& s, uint64_t number) -> env::Task<void> {
       env::Prng prng(number);
       auto all = std::make_unique<env::TaskGroup>(s.bench.loop());
@@ -319,7 +325,7 @@ TEST_CASE("streams may end at any time while others work for them") {
           }
         }(in, got[i]));
       }
-      co_await env::sleep_for(s.bench.loop(), std::chrono::microseconds(3000 + prng.below(8000)));
+      co_await s.at_work(prng);
       switch (number % 3) {
         case 0: {  // ended by one side: all that wait on either side come back
           for (const auto& stream : s.near) stream->close();
@@ -340,6 +346,48 @@ TEST_CASE("streams may end at any time while others work for them") {
           break;
         }
       }
+    }(streams, seed));
+  }
+}
+
+TEST_CASE("who closes while others work for it says goodbye all the same, and reads nothing more") {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    Streams streams(3);
+    streams.bench.run([](Streams& s, uint64_t number) -> env::Task<void> {
+      env::Prng prng(number);
+      const Bytes message(6 * kMiB, 7);
+      std::vector<Bytes> got(3, Bytes(message.size()));
+      std::vector<bool> ended(3), clean(3);
+      env::TaskGroup readers(s.bench.loop()), others(s.bench.loop());
+      for (size_t i = 0; i < 3; ++i) {
+        others.spawn([](env::Stream& stream, ByteView bytes) -> env::Task<void> {
+          for (Status sent; sent;) {
+            std::vector<ByteView> parts{bytes};
+            sent = co_await stream.write(std::move(parts));
+          }
+        }(s.far(i), message));
+        readers.spawn([](env::Stream& stream, std::vector<bool>& all, size_t which) -> env::Task<void> {
+          Bytes some(10);
+          auto more = co_await stream.read_some(some);
+          all[which] = more && *more == 0;
+        }(s.far(i), clean, i));
+        readers.spawn([](env::Stream& stream, MutableByteView into, std::vector<bool>& all,
+                         size_t which) -> env::Task<void> {
+          while (true) {
+            auto more = co_await stream.read_some(into, into.size());
+            if (!more) co_return;
+            CHECK_FALSE(all[which]);
+          }
+        }(*s.near[i], got[i], ended, i));
+      }
+      co_await s.at_work(prng);
+      for (size_t i = 0; i < 3; ++i) {
+        ended[i] = true;
+        s.near[i]->close();
+      }
+      co_await readers.join();
+      CHECK(clean == std::vector<bool>(3, true));
     }(streams, seed));
   }
 }
