@@ -120,7 +120,10 @@ env::Task<Status> Fetcher::fetch(FetchedFile file, const RestoredAttributes& abo
     const uint64_t size = (*piece)->bytes.size();
     at = (*piece)->offset + size;
     auto begun = co_await writes.add(std::move(**piece));
-    if (!begun) co_return begun;
+    if (!begun) {
+      static_cast<void>(co_await writes.finish());
+      co_return begun;
+    }
     meter_.progress.bytes_done += size;
     meter_.tick();
   }
