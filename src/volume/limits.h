@@ -53,7 +53,7 @@ inline constexpr TransferDepth kSparing{
     .pack_memory = 56 * kMiB, .read_ahead = 5, .read_ahead_of_all = 8, .spare_memory = Buffer::kSpareMemory};
 // Who moves files and does nothing else (put, get): all cores stay busy while holders wait for their disks.
 inline constexpr TransferDepth kDeep{
-    .pack_memory = 84 * kMiB, .read_ahead = 12, .read_ahead_of_all = 16, .spare_memory = 84 * kMiB};
+    .pack_memory = 84 * kMiB, .read_ahead = 20, .read_ahead_of_all = 24, .spare_memory = 84 * kMiB};
 inline constexpr uint64_t kMostPackMemory = 104 * kMiB;
 // Nodes that a sequential walk reads ahead: less than a run.
 inline constexpr size_t kNodeReadAhead = 64;
