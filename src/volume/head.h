@@ -34,6 +34,7 @@ class HighWaterMark {
   std::optional<RegisterForced> parted(const RegisterState& state) const {
     return parted_from(state, era_, sequence_, hash_);
   }
+  uint64_t era() const { return era_; }
   uint64_t sequence() const { return sequence_; }
   const Hash& hash() const { return hash_; }
   // Durable when it returns. Nothing to do when the mark stands there already.

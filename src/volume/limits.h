@@ -80,6 +80,9 @@ inline constexpr size_t kSeenFiles = 64 * 1024;
 inline constexpr uint64_t kCopyStep = 256 * kMiB;
 // relatime: an access time older than this is renewed, as Linux does.
 inline constexpr WallTime kAccessTimeAge = 24LL * 3600 * 1'000'000'000;
+// A head of before a force that this device knows of is read again so often.
+inline constexpr int kOldEraTries = 10;
+inline constexpr Duration kOldEraPause = std::chrono::milliseconds(200);
 // Tries of one commit against other writers.
 inline constexpr int kCommitTries = 64;
 

@@ -124,6 +124,20 @@ TEST_CASE("a device that knows only that there was a head waits for a keeper tha
   CHECK_FALSE(world.a.volume->fork());
 }
 
+TEST_CASE("who is answered by keepers that were given up asks again: others know better") {
+  Fixture world;
+  world.force();
+  REQUIRE(world.b.run(world.b.volume->refresh()));
+  put(world.b, "/new", as_bytes("by b"));
+  const RegisterState present = world.pool.head;
+  world.pool.head = world.lost;  // the old majority is back and was the first to answer
+  world.sim.after(std::chrono::milliseconds(500), [&] { world.pool.head = present; });
+  const auto refreshed = world.b.run(world.b.volume->refresh());
+  INFO((refreshed ? "" : to_string(refreshed.error())));
+  REQUIRE(refreshed);
+  CHECK(text_at(world.b, "/new") == "by b");
+}
+
 TEST_CASE("keepers that were given up are refused as older, however high their numbers are") {
   Fixture world;
   world.force();
