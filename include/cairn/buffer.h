@@ -46,8 +46,8 @@ class Buffer {
     return part;
   }
 
-  // Memory of large buffers that went is kept for the next ones, up to so many bytes in this process: what is mapped anew
-  // has to be zeroed, and found by a hypervisor, page by page.
+  // Memory of large buffers that went is kept for the next ones, up to so many bytes in this process: what is mapped
+  // anew has to be zeroed, and found by a hypervisor, page by page.
   static constexpr uint64_t kSpareMemory = 32 * 1024 * 1024;
   static void keep_spare_memory(uint64_t bytes);
   // Gives it back: when work is over.

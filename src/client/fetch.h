@@ -27,8 +27,8 @@ class Fetcher {
   Fetcher(env::World world, const volume::View& view, Meter& meter)
       : world_(world), view_(view), meter_(meter), write_ended_(world.executor) {}
 
-  // The file's bytes, piece by piece, under a temporary name; its own when it is whole. Goes on where an interrupted run
-  // stopped. The meter counts the bytes. What it is given by reference outlives the task.
+  // The file's bytes, piece by piece, under a temporary name; its own when it is whole. Goes on where an interrupted
+  // run stopped. The meter counts the bytes. What it is given by reference outlives the task.
   env::Task<Status> fetch(FetchedFile file, const RestoredAttributes& about, Fetch& fetch);
 
  private:

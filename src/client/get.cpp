@@ -229,11 +229,10 @@ class Getter {
       co_return Status{};
     }
     Fetch fetch;
-    auto done = co_await fetcher_.fetch(
-        {.path = wanted.path,
-         .record = part_record(core_, wanted.inode, wanted.about, wanted.path),
-         .inode = wanted.inode},
-        about, fetch);
+    auto done = co_await fetcher_.fetch({.path = wanted.path,
+                                         .record = part_record(core_, wanted.inode, wanted.about, wanted.path),
+                                         .inode = wanted.inode},
+                                        about, fetch);
     report_.resumed_bytes += fetch.resumed;
     if (!done) co_return done;
     ++report_.files;

@@ -291,12 +291,7 @@ struct PartFile::Open {
 };
 
 PartFile::PartFile(env::Disk& disk, std::unique_ptr<Open> open, PartRecord record, uint64_t size, uint64_t synced)
-    : disk_(disk),
-      open_(std::move(open)),
-      record_(std::move(record)),
-      size_(size),
-      synced_(synced),
-      reached_(synced) {}
+    : disk_(disk), open_(std::move(open)), record_(std::move(record)), size_(size), synced_(synced), reached_(synced) {}
 
 PartFile::~PartFile() {
   // Not finished: what was synced stays for the next run, if that is to find it again; else nothing stays.

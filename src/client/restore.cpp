@@ -324,12 +324,10 @@ class Restorer {
 
   env::Task<Status> fetch(const Wanted& wanted, RestoredAttributes about) {
     Fetch fetch;
-    auto done =
-        co_await fetcher_.fetch(
-            {.path = wanted.path,
-             .record = part_record(core_, wanted.inode, wanted.about, wanted.path),
-             .inode = wanted.inode},
-            about, fetch);
+    auto done = co_await fetcher_.fetch({.path = wanted.path,
+                                         .record = part_record(core_, wanted.inode, wanted.about, wanted.path),
+                                         .inode = wanted.inode},
+                                        about, fetch);
     report_.resumed_bytes += fetch.resumed;
     if (!done && fetch.missing_from) {
       co_return fail(std::move(done.error()),

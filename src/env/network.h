@@ -28,9 +28,9 @@ class Stream {
   // The peer's public key as it proved it: SubjectPublicKeyInfo, DER; SHA-256 of it is peer().
   virtual Bytes peer_public_key() const = 0;
   virtual Address remote() const = 0;
-  // At least 1 byte, at most into.size(); 0 at the clean end. One reader at a time. `into` outlives the read. One that is
-  // destroyed while it waits loses nothing: the next read goes on. So many bytes are `wanted` before the caller can go
-  // on: it may wait for more than 1 of them.
+  // At least 1 byte, at most into.size(); 0 at the clean end. One reader at a time. `into` outlives the read. One that
+  // is destroyed while it waits loses nothing: the next read goes on. So many bytes are `wanted` before the caller can
+  // go on: it may wait for more than 1 of them.
   virtual Task<Result<size_t>> read_some(MutableByteView into, size_t wanted = 1) = 0;
   // All parts, in order. One writer at a time. A write that is destroyed half-way closes the stream. The parts outlive
   // it.

@@ -8,7 +8,8 @@
 // One stream's cipher runs on the strand. As soon as several move much at the same time it would be the strand that all
 // of them wait for; then helpers, threads of the network's own, decrypt, encrypt and make the system calls for large
 // reads and writes. A connection is with one thread at a time: while a helper has it (helped_), the strand leaves alone
-// its SSL object and its buffers, nor closes its descriptor, and what ends the connection takes effect when it is given back.
+// its SSL object and its buffers, nor closes its descriptor, and what ends the connection takes effect when it is given
+// back.
 
 #include <openssl/ssl.h>
 
@@ -88,7 +89,8 @@ class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
 
   // Says goodbye and leaves the socket to linger.
   void close();
-  // Ends everything at once, or as soon as a helper gives it back; what waits, and all that comes, fails with this error.
+  // Ends everything at once, or as soon as a helper gives it back; what waits, and all that comes, fails with this
+  // error.
   void fail_with(Error error);
 
   // The network ends: nothing is said any more.

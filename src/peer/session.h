@@ -180,7 +180,7 @@ class Session : public std::enable_shared_from_this<Session> {
   size_t queued_failures_ = 0;    // failure frames, likewise
   uint64_t writing_replies_ = 0;  // bytes of answers being written
   env::Signal to_write_, room_;
-  uint64_t written_ = 0;           // bytes
+  uint64_t written_ = 0;  // bytes
   size_t write_slice_ = kWriteSlice;
   std::optional<Time> write_due_;  // when the write that is under way is hopeless
 

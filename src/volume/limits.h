@@ -1,8 +1,8 @@
 #pragma once
 // Sizes of the volume room, each with its reason.
 
+#include "base/bytes.h"
 #include "base/limits.h"
-#include "cairn/buffer.h"
 
 namespace cairn::volume {
 
@@ -38,8 +38,8 @@ inline constexpr uint32_t kMaxLinks = 0x7fffffff;
 inline constexpr uint32_t kReadRun = 2 * kMiB + 64 * kKiB;
 // How much of its memory a process gives to what it moves.
 struct TransferDepth {
-  // Packs that are filled, encoded or sent. Packs of (4, 2) have 24 MiB; the first touch of memory is the dearest part of
-  // them. Two packs of a larger code may take up to kMostPackMemory.
+  // Packs that are filled, encoded or sent. Packs of (4, 2) have 24 MiB; the first touch of memory is the dearest part
+  // of them. Two packs of a larger code may take up to kMostPackMemory.
   uint64_t pack_memory;
   // Runs that a FileReader keeps under way, and the same of all files that are read at once: of many each would else
   // hold as much.

@@ -206,7 +206,8 @@ class VolumeImpl final : public Volume, public SnapshotHost {
   // Takes over what the register gives, when it is not older than what was seen.
   env::Task<Status> read_head() {
     auto state = co_await register_.read();
-    // A majority of keepers that were given up is back, and answered before those who know better: they are asked again.
+    // A majority of keepers that were given up is back, and answered before those who know better: they are asked
+    // again.
     for (int tries = 0; state && state->era() < mark_.era() && tries < kOldEraTries; ++tries) {
       co_await env::sleep_for(world_.clock, kOldEraPause);
       state = co_await register_.read();

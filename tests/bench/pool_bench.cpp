@@ -172,7 +172,7 @@ class PoolBench {
   // How long the disk that all of this is on has had something to do: field 10 of its line in /proc/diskstats, kernel's
   // admin-guide/iostats. None where the folder is on no disk of this machine.
   std::optional<double> disk_seconds() const {
-    struct stat folder {};
+    struct stat folder{};
     if (::stat(folder_.path.c_str(), &folder) != 0) return std::nullopt;
     std::ifstream file("/proc/diskstats");
     for (std::string line; std::getline(file, line);) {
@@ -276,25 +276,25 @@ nlohmann::json reads_json(const ReadFigures& reads) {
 }  // namespace
 
 std::string to_text(const PoolReportFigures& report) {
-  std::string text =
-      fmt::format("{:<34} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>6} {:>6} {:>6} {:>9} {:>10} {:>10}\n",
-                  fmt::format("{} daemons, code ({},{})", report.nodes, report.k, report.m), "MB/s", "files/s",
-                  "CPU-s all", "of client", "of stages", "ratio", "cores", "disk", "packs", "req./file", "client MiB", "daemon MiB");
+  std::string text = fmt::format("{:<34} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>6} {:>6} {:>6} {:>9} {:>10} {:>10}\n",
+                                 fmt::format("{} daemons, code ({},{})", report.nodes, report.k, report.m), "MB/s",
+                                 "files/s", "CPU-s all", "of client", "of stages", "ratio", "cores", "disk", "packs",
+                                 "req./file", "client MiB", "daemon MiB");
   for (const PoolStep& step : report.steps) {
     const double cpu = step.client_cpu + step.daemons_cpu;
-    text += fmt::format("{:<34} {:>8.0f} {:>8.0f} {:>9.2f} {:>9.2f} {:>9} {:>7} {:>6.2f} {:>6} {:>6} {:>9.3f} {:>10.0f} {:>10.0f}\n",
-                        step.name, static_cast<double>(step.bytes) / step.seconds / 1e6,
-                        static_cast<double>(step.files) / step.seconds, cpu, step.client_cpu,
-                        step.limit_cpu > 0 ? fmt::format("{:.2f}", step.limit_cpu) : "-",
-                        step.limit_cpu > 0 ? fmt::format("{:.2f}", step.ratio()) : "-", step.cores,
-                        step.disk_busy ? fmt::format("{:.2f}", *step.disk_busy) : "-", step.packs,
-                        static_cast<double>(step.requests) / static_cast<double>(std::max<uint64_t>(step.files, 1)),
-                        in_mib(step.client_peak), in_mib(step.daemons_peak));
+    text += fmt::format(
+        "{:<34} {:>8.0f} {:>8.0f} {:>9.2f} {:>9.2f} {:>9} {:>7} {:>6.2f} {:>6} {:>6} {:>9.3f} {:>10.0f} {:>10.0f}\n",
+        step.name, static_cast<double>(step.bytes) / step.seconds / 1e6, static_cast<double>(step.files) / step.seconds,
+        cpu, step.client_cpu, step.limit_cpu > 0 ? fmt::format("{:.2f}", step.limit_cpu) : "-",
+        step.limit_cpu > 0 ? fmt::format("{:.2f}", step.ratio()) : "-", step.cores,
+        step.disk_busy ? fmt::format("{:.2f}", *step.disk_busy) : "-", step.packs,
+        static_cast<double>(step.requests) / static_cast<double>(std::max<uint64_t>(step.files, 1)),
+        in_mib(step.client_peak), in_mib(step.daemons_peak));
   }
   for (const PoolStep& step : report.steps) {
     if (step.ratios.size() < 2) continue;
-    text += fmt::format("{:<34} the middle of {} rounds: ratios {:.2f}, cores {:.2f}\n", step.name,
-                        step.ratios.size(), fmt::join(step.ratios, " "), fmt::join(step.all_cores, " "));
+    text += fmt::format("{:<34} the middle of {} rounds: ratios {:.2f}, cores {:.2f}\n", step.name, step.ratios.size(),
+                        fmt::join(step.ratios, " "), fmt::join(step.all_cores, " "));
   }
   text += fmt::format("\n{:<34} {:>9} {:>8} {:>9} {:>9} {:>8} {:>9} {:>6}\n", "on the wire, by counters", "data KiB",
                       "requests", "holders", "tree KiB", "requests", "all KiB", "raced");

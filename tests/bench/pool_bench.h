@@ -27,13 +27,13 @@ struct PoolStep {
   double seconds = 0;
   double client_cpu = 0, daemons_cpu = 0;  // seconds
   double limit_cpu = 0;                    // what the stages alone imply; 0: not comparable
-  double cores = 0;       // that all processes kept busy, from the client's start to its end
+  double cores = 0;                        // that all processes kept busy, from the client's start to its end
   std::optional<double> disk_busy;  // the part of that time in which the disk had something to do; where it is known
   uint64_t packs = 0, requests = 0, wire_bytes = 0;
   ReadFigures data_reads, tree_reads;
   uint64_t raced = 0;
   uint64_t client_peak = 0, daemons_peak = 0;  // bytes of memory in this step: of the client; of the largest daemon
-  std::vector<double> ratios, all_cores;  // of all rounds
+  std::vector<double> ratios, all_cores;       // of all rounds
 
   double ratio() const { return (client_cpu + daemons_cpu) / limit_cpu; }
 };

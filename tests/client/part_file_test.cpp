@@ -37,7 +37,7 @@ struct Place {
   }
   // Bytes on the disk.
   uint64_t used(const fs::path& of) const {
-    struct stat info {};
+    struct stat info{};
     REQUIRE(::stat(of.c_str(), &info) == 0);
     return static_cast<uint64_t>(info.st_blocks) * 512;
   }
@@ -96,11 +96,11 @@ RestoredAttributes attributes(uint64_t size) {
 TEST_CASE("a restored file takes no more of the disk than its bytes, wherever its holes are") {
   // Where data begins and ends, in MiB.
   using Islands = std::vector<std::pair<uint64_t, uint64_t>>;
-  const auto islands = GENERATE(Islands{{0, 600}},                                // none
-                                Islands{{0, 1}, {599, 600}},                      // nearly all of it
-                                Islands{{20, 40}, {41, 60}, {300, 310}},          // at the begin, and at the end
-                                Islands{{0, 257}, {258, 259}, {500, 600}},        // beyond the first step
-                                Islands{{0, 100}},                                // only at the end
+  const auto islands = GENERATE(Islands{{0, 600}},                          // none
+                                Islands{{0, 1}, {599, 600}},                // nearly all of it
+                                Islands{{20, 40}, {41, 60}, {300, 310}},    // at the begin, and at the end
+                                Islands{{0, 257}, {258, 259}, {500, 600}},  // beyond the first step
+                                Islands{{0, 100}},                          // only at the end
                                 Islands{{0, 10}, {10, 20}, {200, 201}, {255, 258}});
   Place place;
   auto part = place.open(kSize);

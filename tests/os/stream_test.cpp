@@ -372,14 +372,14 @@ TEST_CASE("who closes while others work for it says goodbye all the same, and re
           auto more = co_await stream.read_some(some);
           all[which] = more && *more == 0;
         }(s.far(i), clean, i));
-        readers.spawn([](env::Stream& stream, MutableByteView into, std::vector<bool>& all,
-                         size_t which) -> env::Task<void> {
-          while (true) {
-            auto more = co_await stream.read_some(into, into.size());
-            if (!more) co_return;
-            CHECK_FALSE(all[which]);
-          }
-        }(*s.near[i], got[i], ended, i));
+        readers.spawn(
+            [](env::Stream& stream, MutableByteView into, std::vector<bool>& all, size_t which) -> env::Task<void> {
+              while (true) {
+                auto more = co_await stream.read_some(into, into.size());
+                if (!more) co_return;
+                CHECK_FALSE(all[which]);
+              }
+            }(*s.near[i], got[i], ended, i));
       }
       co_await s.at_work(prng);
       for (size_t i = 0; i < 3; ++i) {
