@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "catch2/catch.hpp"
 #include "client/local_restore.h"
 #include "env/random.h"
 #include "os/disk.h"
+#include "os/temporary_folder.h"
 
 namespace cairn::client {
 
@@ -17,18 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Place {
-  Place() {
-    std::string form = (fs::temp_directory_path() / "cairn-part-XXXXXX").string();
-    REQUIRE(::mkdtemp(form.data()) != nullptr);
-    folder = form;
-  }
-  ~Place() {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
   std::string path() const { return (folder / "film").string(); }
   std::unique_ptr<PartFile> open(uint64_t size, const std::string& version = "A") {
     auto part = PartFile::open(disk, path(), {.path = (folder / "record").string(), .key = version}, size);
@@ -47,7 +35,8 @@ struct Place {
     return all;
   }
 
-  fs::path folder;
+  os::TemporaryFolder temporary;
+  const fs::path folder = temporary.path();
   os::PosixDisk disk{""};
 };
 

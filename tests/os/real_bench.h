@@ -2,38 +2,17 @@
 // The real implementations of src/os as a bench for the contract suite and for this room's own tests: two nodes on one
 // loop, each with a network of its own on 127.0.0.1, in one temporary folder that goes with the bench.
 
-#include <filesystem>
-
 #include "env/contract.h"
 #include "os/disk.h"
 #include "os/event_loop.h"
 #include "os/meta_store.h"
 #include "os/network.h"
 #include "os/random.h"
+#include "os/temporary_folder.h"
 #include "os/tls_identity.h"
 #include "os/workers.h"
 
 namespace cairn::os {
-
-// An empty folder that is removed with all it holds.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string form = (std::filesystem::temp_directory_path() / "cairn-os-test-XXXXXX").string();
-    REQUIRE(::mkdtemp(form.data()) != nullptr);
-    path_ = form;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline crypto::Key test_seed(uint8_t number) {
   crypto::Key seed{};

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "os/real_world.h"
+#include "os/temporary_folder.h"
 #include "shards.h"
 #include "store/limits.h"
 
@@ -14,16 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 
 class Folder {
+  os::TemporaryFolder temporary_;
+
  public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "cairn-store-XXXXXX").string();
-    CAIRN_ASSERT(::mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
   // Bytes of blocks, as `du` counts them.
   uint64_t taken() const {
     uint64_t bytes = 0;
@@ -33,7 +27,7 @@ class Folder {
     }
     return bytes;
   }
-  std::string path;
+  const std::string path = temporary_.path();
 };
 
 std::unique_ptr<ShardStore> open(os::RealWorld& world, const StoreOptions& options, bool create) {
